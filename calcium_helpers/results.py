@@ -1,0 +1,67 @@
+"""What steps return together: a simulation with its truth, a detection, the results of a run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
+
+
+class Simulation(NamedTuple):
+    """A simulated movie and everything that is true of it.
+
+    ``calcium`` holds the noiseless dF/F of each cell, ``spikes`` counts a frame, ``shifts`` the corrections that undo the
+    simulated motion.
+    """
+
+    movie: Movie
+    footprints: Footprints
+    calcium: Traces
+    spikes: Traces
+    shifts: Shifts
+
+
+class Detection(NamedTuple):
+    """What a detector found.
+
+    ``footprints`` and ``traces`` hold every component that survived fitting; ``scores`` (one row each, index = id) says in
+    ``accepted`` and ``reason`` which of them are cells. ``funnel`` (columns ``stage, n, why``) counts what went where.
+    ``background`` is (spatial (K, H, W), temporal (K, T)) or None.
+    """
+
+    footprints: Footprints
+    traces: Traces
+    background: tuple[np.ndarray, np.ndarray] | None
+    scores: pd.DataFrame
+    funnel: pd.DataFrame
+    extras: dict[str, Any]
+
+    def accepted(self) -> Detection:
+        """Keep only the components accepted as cells."""
+        keep = self.scores["accepted"].to_numpy(dtype=bool)
+        return self._replace(footprints=self.footprints.select(keep), traces=self.traces.select(keep), scores=self.scores[keep])
+
+
+class Results(NamedTuple):
+    """All that a run of the pipeline leaves behind, as ``io.save_results`` stores it.
+
+    ``images`` maps names (mean, max, correlation, pnr) to (H, W) arrays; ``cells`` has one row a component; ``steps`` one
+    row a step of the pipeline (``step, seconds, note``); ``summary`` holds every number the report states.
+    """
+
+    footprints: Footprints
+    raw: Traces
+    neuropil: Traces
+    dff: Traces
+    spikes: Traces
+    cells: pd.DataFrame
+    funnel: pd.DataFrame
+    steps: pd.DataFrame
+    shifts: Shifts | None
+    images: dict[str, np.ndarray]
+    parameters: dict[str, Any]
+    summary: dict[str, Any]
+    history: tuple[str, ...]
