@@ -105,6 +105,8 @@ class Shifts(Container):
     ----------
     yx : ndarray, shape (T, 2) or (T, gy, gx, 2), float32
         Correction in pixels, one a frame (rigid) or one a block centre of a gy x gx grid that spans the frame (piecewise).
+        Block centres lie at ``y_k = (k + 0.5) * H / gy - 0.5`` and likewise in x; between them the correction is linear,
+        outside the outermost centres it is constant.
     template : ndarray, shape (H, W), float32
         The image that the frames were aligned to.
     valid : tuple of int
@@ -155,3 +157,36 @@ class Shifts(Container):
     def rigid_yx(self) -> np.ndarray:
         """Mean correction of each frame, shape (T, 2), pixels."""
         return self.yx.mean(axis=(1, 2)) if self.is_piecewise else self.yx
+
+    def at(self, points_yx: np.ndarray) -> np.ndarray:
+        """Correction at points of the frame, bilinear between block centres.
+
+        Parameters
+        ----------
+        points_yx : ndarray, shape (P, 2)
+            Points (y, x), pixels from the top left.
+
+        Returns
+        -------
+        ndarray, shape (T, P, 2), float32
+            Corrections (dy, dx) of every frame at every point, pixels.
+
+        Raises
+        ------
+        ValueError
+            When ``points_yx`` is not (P, 2).
+        """
+        points = np.asarray(points_yx, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"points_yx must be (P, 2), got shape {points.shape}")
+        grid = self.yx if self.is_piecewise else self.yx[:, None, None]
+        weights_y, weights_x = (
+            _linear_weights(points[:, axis], grid.shape[1 + axis], self.template.shape[axis]) for axis in (0, 1)
+        )
+        return np.einsum("tyxc,py,px->tpc", grid, weights_y, weights_x, optimize=True).astype(np.float32)
+
+
+def _linear_weights(positions: np.ndarray, n_blocks: int, length: int) -> np.ndarray:
+    """Weights (P, n_blocks) of each block centre at each position along one axis; rows sum to 1."""
+    index = np.clip((positions + 0.5) * n_blocks / length - 0.5, 0, n_blocks - 1)
+    return np.maximum(0.0, 1.0 - np.abs(index[:, None] - np.arange(n_blocks)))
