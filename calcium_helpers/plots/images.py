@@ -1,0 +1,159 @@
+"""Pictures in space: an image of the field with its scale bar, and the outlines of the cells over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from contourpy import contour_generator
+
+from calcium_helpers.containers import Footprints
+from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new, display_limits, nice_length
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELLED_CELLS = 30
+
+
+def show_image(
+    image: np.ndarray,
+    *,
+    pixel_um: float | None = None,
+    label: str | None = None,
+    cmap: str = "gray",
+    limits: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Show an image of the field.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W)
+        Any finite or NaN numbers; NaN stays blank.
+    pixel_um : float, optional
+        Side of a pixel, micrometres; draws a scale bar.
+    label : str, optional
+        What the numbers are, with their unit; draws a colour bar.
+    cmap : str
+        A Matplotlib colour map.
+    limits : tuple of float, optional
+        Values shown darkest and brightest; by default the 1st and 99.7th percentile.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        With rows (y) downward, in pixels.
+
+    Raises
+    ------
+    ValueError
+        When ``image`` is not (H, W).
+    """
+    image = np.asarray(image, dtype=float)
+    if image.ndim != 2:
+        raise ValueError(f"image must be (H, W), got shape {image.shape}; show one frame or a mean over time")
+    ax = axes_or_new(ax, width=6, height=5)
+    low, high = limits or display_limits(image)
+    drawn = ax.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+    ax.set(xlabel="x (px)", ylabel="y (px)")
+    if label:
+        ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.85)
+    if pixel_um:
+        _scale_bar(ax, image.shape[1], image.shape[0], pixel_um)
+    return ax
+
+
+def show_footprints(
+    footprints: Footprints,
+    background: np.ndarray | None = None,
+    *,
+    accepted: Sequence[bool] | np.ndarray | None = None,
+    pixel_um: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Outline the cells over an image of the field.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        The cells; with at most 30 of them each is labelled with its id.
+    background : ndarray, shape (H, W), optional
+        Image under the outlines; black by default.
+    accepted : array of bool, shape (N,), optional
+        Accepted cells are solid orange, the others dashed blue; all accepted by default.
+    pixel_um : float, optional
+        Side of a pixel, micrometres; draws a scale bar.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        With rows (y) downward, in pixels.
+
+    Raises
+    ------
+    ValueError
+        When ``background`` or ``accepted`` do not fit the footprints.
+    """
+    from matplotlib.collections import LineCollection
+    from matplotlib.patheffects import withStroke
+
+    background = np.zeros(footprints.shape) if background is None else np.asarray(background)
+    accepted = np.ones(len(footprints), bool) if accepted is None else np.asarray(accepted, dtype=bool)
+    if background.shape != footprints.shape:
+        raise ValueError(f"background must have the footprints' shape {footprints.shape}, got {background.shape}")
+    if accepted.shape != (len(footprints),):
+        raise ValueError(f"accepted must have one entry a cell ({len(footprints)}), got shape {accepted.shape}")
+    ax = show_image(background, pixel_um=pixel_um, ax=axes_or_new(ax, width=6.5, height=6))
+    for kept, colour, style, name in ((True, ACCEPTED, "-", "accepted"), (False, REJECTED, "--", "rejected")):
+        rows = np.flatnonzero(accepted == kept)
+        lines = [line[:, ::-1] for row in rows for line in outline(footprints, int(row))]
+        if lines:
+            width = 1.3 if len(footprints) <= 500 else 0.8
+            ax.add_collection(LineCollection(lines, colors=colour, linestyles=style, linewidths=width, label=name))
+    if len(footprints):
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
+    if len(footprints) <= LABELLED_CELLS:
+        for cell, (y, x) in zip(footprints.ids, footprints.centroids, strict=True):
+            text = ax.text(x, y, str(cell), color="white", fontsize=7, ha="center", va="center", clip_on=True)
+            text.set_path_effects([withStroke(linewidth=1.5, foreground=INK)])
+    return ax
+
+
+def outline(footprints: Footprints, row: int, *, level: float = 0.2) -> list[np.ndarray]:
+    """Trace the border of one footprint.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        The cells.
+    row : int
+        Which of them (a row, not an id).
+    level : float
+        Height of the border as a fraction of the footprint's largest weight, 0 < level < 1.
+
+    Returns
+    -------
+    list of ndarray, shape (K, 2)
+        Closed curves of points (y, x) in pixels.
+    """
+    start, stop = footprints.weights.indptr[row : row + 2]
+    y, x = np.divmod(footprints.weights.indices[start:stop], footprints.shape[1])
+    # One pixel of zeros around the cell closes curves at its box and at the frame's edge.
+    box = np.zeros((np.ptp(y) + 3, np.ptp(x) + 3))
+    box[y - y.min() + 1, x - x.min() + 1] = footprints.weights.data[start:stop]
+    lines = contour_generator(z=box).lines(level * box.max())
+    return [np.asarray(line)[:, ::-1] + (y.min() - 1, x.min() - 1) for line in lines]
+
+
+def _scale_bar(ax: Axes, width: int, height: int, pixel_um: float) -> None:
+    length_um = nice_length(width * pixel_um / 4)
+    right, y = width * 0.96, height * 0.95
+    box = {"facecolor": INK, "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+    ax.plot([right - length_um / pixel_um, right], [y, y], color="white", linewidth=3, solid_capstyle="butt")
+    ax.text(right, y - height * 0.02, f"{length_um:g} µm", color="white", ha="right", va="bottom", fontsize=8, bbox=box)
