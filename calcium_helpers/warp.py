@@ -52,28 +52,44 @@ def warp_grid(frame: np.ndarray, grid: np.ndarray, margin: int, out: np.ndarray)
     stand at ``(k + 0.5) * H / gy - 0.5``.
     """
     height, width = out.shape
-    gy, gx = grid.shape[:2]
-    row = np.empty((gx, 2), np.float32)
-    last_y, last_x = frame.shape[0] - 1, frame.shape[1] - 1
+    gy = grid.shape[0]
+    rows, columns = frame.shape
+    row_y, row_x = np.empty(width, np.float32), np.empty(width, np.float32)
+    flat = frame.reshape(-1)
     for y in range(height):
-        position = min(max((y + 0.5) * gy / height - 0.5, 0.0), gy - 1.0)
-        k = min(int(position), max(gy - 2, 0))
-        weight = position - k
-        for j in range(gx):
-            for axis in range(2):
-                upper = grid[k, j, axis]
-                row[j, axis] = upper + weight * (grid[min(k + 1, gy - 1), j, axis] - upper)
+        _spread(grid, (y + 0.5) * gy / height - 0.5, row_y, row_x)
+        target = out[y]
         for x in range(width):
-            position = min(max((x + 0.5) * gx / width - 0.5, 0.0), gx - 1.0)
-            j = min(int(position), max(gx - 2, 0))
-            right = min(j + 1, gx - 1)
-            weight = position - j
-            sy = y + margin - (row[j, 0] + weight * (row[right, 0] - row[j, 0]))
-            sx = x + margin - (row[j, 1] + weight * (row[right, 1] - row[j, 1]))
-            sy, sx = min(max(sy, 0.0), float(last_y)), min(max(sx, 0.0), float(last_x))
-            y0, x0 = min(int(sy), max(last_y - 1, 0)), min(int(sx), max(last_x - 1, 0))
-            y1, x1 = min(y0 + 1, last_y), min(x0 + 1, last_x)
-            fy, fx = np.float32(sy - y0), np.float32(sx - x0)
-            top = frame[y0, x0] + fx * (frame[y0, x1] - frame[y0, x0])
-            bottom = frame[y1, x0] + fx * (frame[y1, x1] - frame[y1, x0])
-            out[y, x] = top + fy * (bottom - top)
+            sy = min(max(np.float32(y + margin) - row_y[x], np.float32(0)), np.float32(rows - 1))
+            sx = min(max(np.float32(x + margin) - row_x[x], np.float32(0)), np.float32(columns - 1))
+            y0, x0 = min(np.int32(sy), rows - 2), min(np.int32(sx), columns - 2)
+            fy, fx = sy - np.float32(y0), sx - np.float32(x0)
+            corner = np.uint32(y0 * columns + x0)
+            top = flat[corner] + fx * (flat[corner + np.uint32(1)] - flat[corner])
+            corner += np.uint32(columns)
+            bottom = flat[corner] + fx * (flat[corner + np.uint32(1)] - flat[corner])
+            target[x] = top + fy * (bottom - top)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _spread(grid: np.ndarray, position: float, out_y: np.ndarray, out_x: np.ndarray) -> None:
+    """Interpolate a grid of shifts (gy, gx, 2) at row ``position`` (in blocks) to every column."""
+    gy, gx = grid.shape[:2]
+    width = len(out_y)
+    position = min(max(position, 0.0), gy - 1.0)
+    k = min(int(position), max(gy - 2, 0))
+    below = min(k + 1, gy - 1)
+    weight = np.float32(position - k)
+    for j in range(gx + 1):
+        left, right = max(j - 1, 0), min(j, gx - 1)
+        y0 = grid[k, left, 0] + weight * (grid[below, left, 0] - grid[k, left, 0])
+        y1 = grid[k, right, 0] + weight * (grid[below, right, 0] - grid[k, right, 0])
+        x0 = grid[k, left, 1] + weight * (grid[below, left, 1] - grid[k, left, 1])
+        x1 = grid[k, right, 1] + weight * (grid[below, right, 1] - grid[k, right, 1])
+        centre = (j - 0.5) * width / gx - 0.5  # of the block to the left
+        start = max(int(math.ceil(centre)), 0) if j else 0
+        stop = min(int(math.ceil(centre + width / gx)), width) if j < gx else width
+        for x in range(start, stop):
+            share = np.float32((x - centre) * gx / width)
+            out_y[x] = y0 + share * (y1 - y0)
+            out_x[x] = x0 + share * (x1 - x0)

@@ -34,7 +34,8 @@ def draw_field(rng: np.random.Generator, n_frames: int, fs: float, *, field_px: 
     """Draw a smooth field of displacements on block centres, shape (T, 16, 16, 2), pixels.
 
     ``nodes`` x ``nodes`` control points over the frame wander within +-``field_px`` on a time scale of 1 s; a cubic surface
-    joins them. The mean of each frame is zero: it belongs to the rigid motion.
+    joins them. The mean of each frame is zero, since it belongs to the rigid motion; so is the mean over time, since a
+    lasting bend cannot be told from the anatomy.
     """
     walk = ndimage.gaussian_filter1d(rng.standard_normal((n_frames, nodes, nodes, 2)), fs, axis=0, mode="reflect")
     walk /= max(walk.std(), 1e-9)
@@ -43,6 +44,8 @@ def draw_field(rng: np.random.Generator, n_frames: int, fs: float, *, field_px: 
     for axis in (1, 2):
         walk = interpolate.make_interp_spline(control, walk, k=min(3, nodes - 1), axis=axis)(centres)
     walk -= walk.mean(axis=(1, 2), keepdims=True)
+    if n_frames > 1:
+        walk -= walk.mean(axis=0)
     return np.clip(walk * field_px / 2.5, -field_px, field_px)
 
 

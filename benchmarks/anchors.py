@@ -1,0 +1,27 @@
+"""The movies behind the figures of the README: fixed configurations, never retuned."""
+
+from __future__ import annotations
+
+from calcium_helpers.results import Simulation
+from calcium_helpers.simulate import OnePhotonConfig, TwoPhotonConfig, one_photon, two_photon
+
+ANCHOR_2P = TwoPhotonConfig(
+    n_frames=2000, height=512, width=512, fs=30.0, n_cells=150, min_distance_px=12.0, radius_px=(4.8, 8.0),
+    baseline_photons=1.8, dff_per_spike=0.22, rise_s=0.05, decay_s=0.6, rate_hz=(0.1, 1.5), tissue_photons=1.3,
+    neuropil=0.15, bleaching=0.06, motion_px=4.5, field_px=1.2, read_noise=1.0,
+)  # fmt: skip
+ANCHOR_1P = OnePhotonConfig(
+    n_frames=1500, height=256, width=256, fs=20.0, n_cells=40, min_distance_px=13.0, sigma_px=(3.0, 4.4),
+    background_electrons=6000.0, cell_fraction=(0.02, 0.08), dff_per_spike=0.55, rise_s=0.08, decay_s=0.8,
+    rate_hz=(0.1, 1.0), glow=0.04, bleaching=0.06, motion_px=4.5, field_px=0.5, read_noise=8.0,
+)  # fmt: skip
+
+
+def anchor_2p(seed: int) -> Simulation:
+    """512 x 512 x 2000 at 30 Hz, 150 cells with nuclei, neuropil, bleaching, motion."""
+    return two_photon(ANCHOR_2P, seed=seed)
+
+
+def anchor_1p(seed: int) -> Simulation:
+    """256 x 256 x 1500 at 20 Hz, 40 Gaussian cells on a fluctuating glow, motion."""
+    return one_photon(ANCHOR_1P, seed=seed)
