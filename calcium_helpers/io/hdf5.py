@@ -9,7 +9,7 @@ import numpy as np
 
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.lazy import LazyFrames
-from calcium_helpers.io.source import Choice, Source, check_array
+from calcium_helpers.io.source import Choice, Source, check_array, check_times
 
 MOVIE_NAMES = ("mov", "movie", "data", "imaging", "images", "frames", "video")
 """Names that movies usually have; they decide where a file holds several 3-D datasets."""
@@ -33,7 +33,15 @@ def read_hdf5(path: Path, choice: Choice) -> Source:
         raise MovieFileError(
             path, f"is no readable HDF5 file ({error})", "It may be truncated or of another kind: copy or export it again"
         ) from error
-    dataset = _named(path, file, choice.dataset) if choice.dataset else _found(path, file)
+    try:
+        return _open_movie(path, file, choice.dataset)
+    except MovieFileError:
+        file.close()
+        raise
+
+
+def _open_movie(path: Path, file: Any, name: str | None) -> Source:
+    dataset = _named(path, file, name) if name else _found(path, file)
     check_array(path, f"dataset {dataset.name!r}", dataset.shape, dataset.dtype)
     fs, fs_name = _attribute(dataset, FS_NAMES)
     pixel_um, _ = _attribute(dataset, PIXEL_NAMES)
@@ -44,7 +52,7 @@ def read_hdf5(path: Path, choice: Choice) -> Source:
         fs=fs,
         fs_from=f"attribute {fs_name!r}",
         pixel_um=pixel_um,
-        times_s=times[()] if isinstance(times, h5py.Dataset) and times.shape == dataset.shape[:1] else None,
+        times_s=check_times(path, times[()]) if getattr(times, "shape", None) == dataset.shape[:1] else None,
         notes=(f"dataset {dataset.name.lstrip('/')}",),
     )
 

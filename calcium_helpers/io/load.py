@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.containers._base import check_positive
 from calcium_helpers.io.arrays import read_npy, read_npz
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.hdf5 import read_hdf5
@@ -74,6 +75,7 @@ def load_movie(
         When the file is absent, damaged, incomplete, holds no movie or more than one, or does not tell the frame rate.
     """
     path = Path(path)
+    _check_numbers(path, fs=fs, pixel_um=pixel_um)
     choice = Choice(dataset, channel, plane, progress)
     source = _read(path, choice)
     rate, rate_from, times = _frame_rate(path, source, fs)
@@ -82,10 +84,17 @@ def load_movie(
     parts = [f"{n} x {height} x {width} {source.frames.dtype}", source.kind, *source.notes, f"fs {rate:g} Hz from {rate_from}"]
     if pixel is not None:
         parts.append(f"pixel {pixel:g} um from the {'user' if pixel_um is not None else 'file'}")
+    return Movie(source.frames, rate, pixel_um=pixel, times_s=times, history=(f"loaded {path.name} ({', '.join(parts)})",))
+
+
+def _check_numbers(path: Path, **numbers: float | None) -> None:
+    """Raise where the user's rate or pixel size cannot be."""
     try:
-        return Movie(source.frames, rate, pixel_um=pixel, times_s=times, history=(f"loaded {path.name} ({', '.join(parts)})",))
+        for name, value in numbers.items():
+            if value is not None:
+                check_positive(name, value, {"fs": "Hz", "pixel_um": "micrometres"}[name])
     except ValueError as error:
-        raise MovieFileError(path, str(error), "Correct the argument, or the file's entry") from error
+        raise MovieFileError(path, str(error), "Correct it") from error
 
 
 def _read(path: Path, choice: Choice) -> Source:

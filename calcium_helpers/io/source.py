@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from calcium_helpers.io.errors import MovieFileError
+
+logger = logging.getLogger(__name__)
 
 
 class Choice(NamedTuple):
@@ -63,3 +66,17 @@ def check_array(path: Path, what: str, shape: Sequence[int], dtype: Any) -> None
             f"{what} is empty, shape {tuple(shape)}, expected at least one frame",
             "Record or export it again",
         )
+
+
+def check_times(path: Path, times: np.ndarray) -> np.ndarray | None:
+    """Return frame times where all frames have one; gaps are reported and kept."""
+    if not np.isfinite(times).all():
+        return None
+    steps = np.diff(times)
+    if (steps <= 0).any():
+        logger.warning("%s: frame times go back at frame %d and are left out", path.name, 1 + int(np.argmax(steps <= 0)))
+        return None
+    gaps = np.flatnonzero(steps > 1.5 * np.median(steps)) if len(steps) else steps
+    if len(gaps):
+        logger.warning("%s: %d gap(s) between frames, the first after frame %d", path.name, len(gaps), int(gaps[0]))
+    return times

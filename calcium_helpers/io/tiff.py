@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.lazy import LazyFrames, join, native, select
-from calcium_helpers.io.source import Choice, Source, check_array
+from calcium_helpers.io.source import Choice, Source, check_array, check_times
 from calcium_helpers.io.tiff_pages import TiffPages, index_pages, open_pages
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def read_tiff(paths: Sequence[Path], choice: Choice) -> Source:
         fs=meta.fs,
         fs_from=meta.fs_from,
         pixel_um=meta.pixel_um,
-        times_s=_times(first.path, np.concatenate([file.times_s for file in files])[rows]),
+        times_s=check_times(first.path, np.concatenate([file.times_s for file in files])[rows]),
         notes=tuple(notes),
     )
 
@@ -132,17 +132,3 @@ def _sample(pages: TiffPages, frames: Any, channel: int | None, notes: list[str]
         return frames[(slice(None), *inner)]
     shape = frames.shape[:axis] + frames.shape[axis + 1 :]
     return LazyFrames(lambda key: frames[key][(slice(None), *inner)], shape, frames.dtype)
-
-
-def _times(path: Path, times: np.ndarray) -> np.ndarray | None:
-    """Return frame times where all frames have one; gaps are reported and kept."""
-    if not np.isfinite(times).all():
-        return None
-    steps = np.diff(times)
-    if (steps <= 0).any():
-        logger.warning("%s: frame times go back at frame %d and are left out", path.name, 1 + int(np.argmax(steps <= 0)))
-        return None
-    gaps = np.flatnonzero(steps > 1.5 * np.median(steps)) if len(steps) else steps
-    if len(gaps):
-        logger.warning("%s: %d gap(s) between frames, the first after frame %d", path.name, len(gaps), int(gaps[0]))
-    return times

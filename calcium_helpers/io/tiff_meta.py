@@ -108,14 +108,10 @@ def _shaped(path: Path, page: Any) -> TiffMeta:
 
 
 def _time_axis(sizes: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """Drop axes of length 1; slices without frames are a movie saved as a stack, so that they are its time."""
-    kept = [(axis, n) for axis, n in sizes if n != 1]
-    axes = [axis for axis, _ in kept]
-    if "T" not in axes and "Z" in axes:
-        kept = [("T" if axis == "Z" else axis, n) for axis, n in kept]
-    elif "T" not in axes:
-        kept = [("T", 1), *kept]
-    return tuple(kept)
+    """Drop axes of length 1; without frames, slices (or channels) are those of a movie that was saved as a stack."""
+    kept = {axis: n for axis, n in sizes if n != 1}
+    time = next((axis for axis in "TZC" if axis in kept), "T")
+    return tuple(("T" if axis == time else axis, n) for axis, n in kept.items()) or (("T", 1),)
 
 
 def _number(value: Any) -> float | None:

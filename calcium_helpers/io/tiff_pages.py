@@ -42,7 +42,7 @@ class TiffPages(NamedTuple):
 def index_pages(path: Path, *, progress: bool) -> TiffPages:
     """Find the pages of a file and check that all that were promised are there."""
     try:
-        with _open(path) as tif, _silence():
+        with _silence(), _open(path) as tif:
             page = tif.pages.first
             if tif.is_stk or tif.is_lsm or page.dtype is None:
                 raise MovieFileError(path, "is a TIFF of a kind that is not read", "Export it as OME-TIFF")
