@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 
 from calcium_helpers import plots
 from calcium_helpers.containers import Footprints, Shifts, Traces
-from calcium_helpers.plots._style import ACCEPTED, REJECTED, envelope, nice_length, peaks
+from calcium_helpers.plots._style import ACCEPTED, REJECTED
+from calcium_helpers.plots.display import envelope, nice_length, peaks
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from _fake_results import make_results
 
 from calcium_helpers.containers import Footprints, Traces
 from calcium_helpers.report import write_report, write_tables
+from calcium_helpers.report.explorer import svg_path
 from calcium_helpers.report.numbers import format_value
 from calcium_helpers.report.tables import write_atomically
 from calcium_helpers.results import Results
@@ -174,6 +175,14 @@ def test_outline_lies_around_its_cell(page, fake_results):
     x, y = np.array(re.findall(r"[-\d.]+", path["d"]), dtype=float).reshape(-1, 2).T
     # In SVG the first pixel's centre lies at 0.5.
     assert np.allclose((y.mean(), x.mean()), fake_results.footprints.centroids[7] + 0.5, atol=0.5)
+
+
+def test_ragged_outlines_are_thinned():
+    ragged = Footprints.from_images(np.random.default_rng(0).random((1, 60, 60)) > 0.5)
+    full, thinned = (svg_path(ragged, 0, max_points=n) for n in (10**6, 1000))
+    assert full.count(" ") > 2000
+    assert 500 < thinned.count(" ") <= 1000 + thinned.count("M")
+    assert thinned.count("M") == full.count("M")
 
 
 def test_traces_travel_within_a_grey_level(page, fake_results):

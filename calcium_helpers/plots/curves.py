@@ -15,12 +15,10 @@ from calcium_helpers.plots._style import (
     ORANGE,
     VERMILLION,
     axes_or_new,
-    display_limits,
-    nice_length,
-    peaks,
     say,
     strip_frame,
 )
+from calcium_helpers.plots.display import display_limits, nice_length, peaks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

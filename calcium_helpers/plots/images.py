@@ -9,7 +9,8 @@ import numpy as np
 from contourpy import contour_generator
 
 from calcium_helpers.containers import Footprints
-from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new, display_limits, nice_length
+from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new
+from calcium_helpers.plots.display import display_limits, nice_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +102,6 @@ def show_footprints(
         When ``background`` or ``accepted`` do not fit the footprints.
     """
     from matplotlib.collections import LineCollection
-    from matplotlib.patheffects import withStroke
 
     background = np.zeros(footprints.shape) if background is None else np.asarray(background)
     accepted = np.ones(len(footprints), bool) if accepted is None else np.asarray(accepted, dtype=bool)
@@ -119,9 +119,7 @@ def show_footprints(
     if len(footprints):
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
     if len(footprints) <= LABELLED_CELLS:
-        for cell, (y, x) in zip(footprints.ids, footprints.centroids, strict=True):
-            text = ax.text(x, y, str(cell), color="white", fontsize=7, ha="center", va="center", clip_on=True)
-            text.set_path_effects([withStroke(linewidth=1.5, foreground=INK)])
+        _label(ax, footprints)
     return ax
 
 
@@ -149,6 +147,14 @@ def outline(footprints: Footprints, row: int, *, level: float = 0.2) -> list[np.
     box[y - y.min() + 1, x - x.min() + 1] = footprints.weights.data[start:stop]
     lines = contour_generator(z=box).lines(level * box.max())
     return [np.asarray(line)[:, ::-1] + (y.min() - 1, x.min() - 1) for line in lines]
+
+
+def _label(ax: Axes, footprints: Footprints) -> None:
+    from matplotlib.patheffects import withStroke
+
+    for cell, (y, x) in zip(footprints.ids, footprints.centroids, strict=True):
+        text = ax.text(x, y, str(cell), color="white", fontsize=7, ha="center", va="center", clip_on=True)
+        text.set_path_effects([withStroke(linewidth=1.5, foreground=INK)])
 
 
 def _scale_bar(ax: Axes, width: int, height: int, pixel_um: float) -> None:

@@ -11,13 +11,15 @@ from PIL import Image
 
 from calcium_helpers.containers import Footprints
 from calcium_helpers.plots import outline
-from calcium_helpers.plots._style import display_limits, envelope, peaks
+from calcium_helpers.plots.display import display_limits, envelope, peaks
 from calcium_helpers.report.numbers import CELL_LABELS, format_value
 from calcium_helpers.report.tables import cells_by_id
 from calcium_helpers.results import Results
 
 # With the spikes about 4 MB of text at any number of cells: of 2000 cells 1000 samples each, which is what their panel shows.
 TRACE_BYTES, LONGEST_TRACE, SHORTEST_TRACE = 2_000_000, 4_000, 64
+# All outlines together about 2.5 MB, also where footprints are ragged.
+OUTLINE_POINTS, FEWEST_POINTS = 200_000, 24
 IMAGE_SIDE_PX = 800
 IMAGES = {
     "mean": ("Mean", "mean of all frames"),
@@ -56,8 +58,9 @@ def build_explorer(results: Results, *, truth: Footprints | None = None) -> Expl
     footprints = results.footprints
     if truth is not None and truth.shape != footprints.shape:
         raise ValueError(f"truth must have the footprints' shape {footprints.shape}, got {truth.shape}")
+    max_points = max(FEWEST_POINTS, OUTLINE_POINTS // max(1, len(footprints)))
     outlines = [
-        Outline(int(row), bool(cells["accepted"].iloc[row]), _svg_path(footprints, int(row)))
+        Outline(int(row), bool(cells["accepted"].iloc[row]), svg_path(footprints, int(row), max_points=max_points))
         for row in np.argsort(-footprints.area_px, kind="stable")
     ]
     n_samples = int(np.clip(TRACE_BYTES // max(1, len(footprints)), SHORTEST_TRACE, LONGEST_TRACE))
@@ -72,7 +75,7 @@ def build_explorer(results: Results, *, truth: Footprints | None = None) -> Expl
         "dff": _quantise(envelope(results.dff.values, n_samples)),
         "spikes": _quantise(peaks(results.spikes.values, n_samples // 2)),
     }
-    paths = [] if truth is None else [_svg_path(truth, row) for row in range(len(truth))]
+    paths = [] if truth is None else [svg_path(truth, row, max_points=max_points) for row in range(len(truth))]
     return Explorer(outlines, paths, _images(results), data)
 
 
@@ -97,11 +100,14 @@ def _grey_png(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _svg_path(footprints: Footprints, row: int) -> str:
-    # Pixel (0, 0) has its centre at 0.5 in SVG. A tenth of a pixel is enough for a border.
+def svg_path(footprints: Footprints, row: int, *, max_points: int) -> str:
+    """Return the border of one footprint as an SVG path of about ``max_points`` points at most, each to a tenth of a pixel."""
+    lines = outline(footprints, row)
+    stride = -(-sum(len(line) for line in lines) // max_points)
     parts = []
-    for line in outline(footprints, row):
-        points = [f"{x + 0.5:.1f} {y + 0.5:.1f}" for y, x in line[:-1]]
+    for line in lines:
+        # Pixel (0, 0) has its centre at 0.5 in SVG.
+        points = [f"{x + 0.5:.1f} {y + 0.5:.1f}" for y, x in line[:-1:stride]]
         parts.append("M" + "L".join(points) + "Z")
     return "".join(parts)
 

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from calcium_helpers.containers import Footprints
-from calcium_helpers.plots._style import nice_length
+from calcium_helpers.plots.display import nice_length
 from calcium_helpers.report import numbers
 from calcium_helpers.report.explorer import build_explorer
 from calcium_helpers.report.figures import draw_pictures
