@@ -25,8 +25,9 @@ try:
     version("calcium-helpers")
 except PackageNotFoundError:
     if "google.colab" in sys.modules:
+        repository = "{address}"
         if not Path("{folder}").exists():
-            subprocess.run(["git", "clone", "-q", "--depth", "1", "{address}"], check=True)
+            subprocess.run(["git", "clone", "-q", "--depth", "1", repository], check=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "./{folder}"], check=True)
         importlib.invalidate_caches()
     else:
