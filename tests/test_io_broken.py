@@ -43,7 +43,7 @@ def test_empty_and_text(tmp_path, suffix, caplog):
     path.touch()
     refuse(path, r"is empty \(0 bytes\)")
     path.write_text("frames of a movie, one would think\n" * 10)
-    refuse(path, "is no readable|is no .npy|is no complete .npz")
+    refuse(path, "is no readable|cannot be read as .npy|is no complete .npz")
     assert not caplog.records
 
 
@@ -129,10 +129,10 @@ def test_not_real_numbers(tmp_path, dtype):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["mov"] = frames
     tifffile.imwrite(tmp_path / "a.tif", frames)
-    for suffix in ("npy", "npz", "tif"):
-        refuse(tmp_path / f"a.{suffix}", f"dtype {np.dtype(dtype)}, expected integers or floats")
-    refuse(tmp_path / "a.h5", "holds no movie")
-    refuse(tmp_path / "a.h5", f"dtype {np.dtype(dtype)}, expected integers or floats", dataset="mov")
+    for suffix, name in (("npy", None), ("tif", None), ("npz", "arr_0"), ("h5", "mov")):
+        refuse(tmp_path / f"a.{suffix}", f"dtype {np.dtype(dtype)}, expected integers or floats", dataset=name)
+        if name:
+            refuse(tmp_path / f"a.{suffix}", rf"holds no movie; it holds: {name} \(30, 8, 9\) {np.dtype(dtype)}")
 
 
 def test_wrong_axes_and_zero_frames(tmp_path):
@@ -185,8 +185,8 @@ def test_broken_numpy_files(tmp_path):
     (tmp_path / "a.npz").write_bytes(whole[:200] + bytes(100) + whole[300:])
     refuse(tmp_path / "a.npz", "cannot be read as .npz")
     np.savez(tmp_path / "a.npz", a=FRAMES, b=FRAMES, t=np.arange(3))
-    refuse(tmp_path / "a.npz", r"holds 2 arrays of three axes.*a \(30, 8, 9\) uint16, b .*t \(3,\)", "dataset=")
-    refuse(tmp_path / "a.npz", "has no array 'c'", dataset="c")
+    refuse(tmp_path / "a.npz", r"holds 2 movies, expected one: a \(30, 8, 9\) uint16, b .*t \(3,\)", "dataset=")
+    refuse(tmp_path / "a.npz", "has no array 'c'; it holds: a", dataset="c")
 
 
 def test_broken_hdf5(tmp_path):
@@ -196,8 +196,8 @@ def test_broken_hdf5(tmp_path):
     refuse(path, "holds no movie", r"trace \(5,\) int64, volume \(2, 3, 4, 5\) float64")
     with h5py.File(path, "w") as file:
         file["a/first"], file["a/second"] = FRAMES, FRAMES
-    refuse(path, r"holds 2 movies: a/first \(30, 8, 9\) uint16, a/second", "dataset=")
-    refuse(path, "has no dataset 'b'; it holds: a/first", dataset="b")
+    refuse(path, r"holds 2 movies, expected one: a/first \(30, 8, 9\) uint16, a/second", "dataset=")
+    refuse(path, "has no array 'b'; it holds: a/first", dataset="b")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refuse(path, "is no readable HDF5 file")

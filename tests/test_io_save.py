@@ -51,6 +51,15 @@ def test_saved_tiff_is_ome_and_memory_mapped(tmp_path, monkeypatch):
         assert isinstance(load_movie(path).data, np.ndarray)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("suffix", ["tif", "h5", "npy"])
+def test_few_frames(tmp_path, n, suffix):
+    """Three or four frames are not the colours of one image."""
+    path = tmp_path / f"a.{suffix}"
+    save_movie(Movie(FRAMES[:n].astype(np.uint8), fs=7.0), path)
+    np.testing.assert_array_equal(load_movie(path, fs=7.0).data[:], FRAMES[:n])
+
+
 def test_movie_that_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in one of \.tif.*got 'a\.avi'"):
         save_movie(Movie(FRAMES, fs=7.0), tmp_path / "a.avi")

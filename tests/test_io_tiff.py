@@ -147,6 +147,35 @@ def test_imagej_stack_of_slices_is_a_movie(tmp_path, caplog):
     same(movie, FRAMES)
     assert movie.fs == 12.5
     assert "playback" in caplog.text
+    assert "slices taken as frames" in movie.history[0]
+    tifffile.imwrite(tmp_path / "ij.tif", FRAMES, imagej=True)
+    movie = load_movie(tmp_path / "ij.tif", fs=3)
+    same(movie, FRAMES)
+    assert "channels taken as frames" in movie.history[0]
+    tifffile.imwrite(tmp_path / "ij.tif", FRAMES[:3], imagej=True)
+    with pytest.raises(MovieFileError, match="holds 3 channels"):
+        load_movie(tmp_path / "ij.tif", fs=3)
+
+
+def test_pages_described_one_by_one(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for frame in FRAMES:
+            writer.write(frame)
+    same(load_movie(tmp_path / "a.tif", fs=30), FRAMES)
+
+
+def test_series_of_files_with_channels(tmp_path):
+    """One file a time point, each with two channels: time runs over the files."""
+    for i in range(6):
+        tifffile.imwrite(tmp_path / f"{i}.ome.tif", FRAMES[2 * i : 2 * i + 2], ome=True, metadata={"axes": "CYX"})
+    same(load_movie(tmp_path, fs=30, channel=1, progress=False), FRAMES[1::2])
+
+
+def test_more_pages_than_described(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", FRAMES)
+    tifffile.imwrite(tmp_path / "a.tif", FRAMES[:4], append=True, photometric="minisblack")
+    with pytest.raises(MovieFileError, match=r"holds 16 pages, its TIFF description promises 12.*appended"):
+        load_movie(tmp_path / "a.tif", fs=30)
 
 
 def test_imagej_beyond_4_gb(tmp_path):
@@ -190,7 +219,7 @@ def test_rgb(tmp_path):
         colour = RNG.integers(0, 255, (4, 10, 14, 3) if planar == "contig" else (4, 3, 10, 14)).astype(np.uint8)
         for compression in (None, "zlib"):
             tifffile.imwrite(tmp_path / name, colour, photometric="rgb", planarconfig=planar, compression=compression)
-            with pytest.raises(MovieFileError, match=r"in colour \(3 values a pixel\).*channel=0 to channel=2"):
+            with pytest.raises(MovieFileError, match=r"in colour \(3 values a pixel\).*channel=0 to 2"):
                 load_movie(tmp_path / name, fs=5)
             movie = load_movie(tmp_path / name, fs=5, channel=1)
             np.testing.assert_array_equal(movie.data[:], colour[..., 1] if planar == "contig" else colour[:, 1])
@@ -227,10 +256,10 @@ def test_series_of_more_files_than_may_be_open(tmp_path):
 def test_series_that_does_not_go_together(tmp_path):
     tifffile.imwrite(tmp_path / "1.tif", FRAMES)
     tifffile.imwrite(tmp_path / "2.tif", FRAMES[:, :5])
-    with pytest.raises(MovieFileError, match=r"2\.tif: has frames of shape \(5, 14\)"):
+    with pytest.raises(MovieFileError, match=r"2\.tif: is TIFF \(5, 14\) uint16.* is TIFF \(10, 14\)"):
         load_movie(tmp_path, fs=30)
     tifffile.imwrite(tmp_path / "2.tif", FRAMES.astype(np.float32))
-    with pytest.raises(MovieFileError, match=r"2\.tif: has dtype float32"):
+    with pytest.raises(MovieFileError, match=r"2\.tif: is TIFF \(10, 14\) float32"):
         load_movie(tmp_path, fs=30)
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from calcium_helpers.containers import Movie
 from calcium_helpers.containers._base import check_positive
-from calcium_helpers.io.arrays import read_npy, read_npz
+from calcium_helpers.io.arrays import read_hdf5, read_npy, read_npz
 from calcium_helpers.io.errors import MovieFileError
-from calcium_helpers.io.hdf5 import read_hdf5
 from calcium_helpers.io.source import Choice, Source
 from calcium_helpers.io.tiff import read_tiff
 

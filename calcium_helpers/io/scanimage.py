@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from calcium_helpers.io.errors import MovieFileError
+from calcium_helpers.io.source import positive
 from calcium_helpers.io.tiff_meta import TiffMeta
 
 _TIMESTAMP = re.compile(r"(?:frameTimestamps_sec|Frame Timestamp\(s\)) *= *([-+.\deE]+)")
@@ -29,11 +30,11 @@ def read_scanimage(path: Path, tif: Any) -> TiffMeta | None:
         return None
     channels = np.size(settings.get("SI.hChannels.channelSave", 1))
     planes, per_volume = _planes(path, settings)
-    fs = settings.get("SI.hRoiManager.scanFrameRate")
+    fs = positive(settings.get("SI.hRoiManager.scanFrameRate"))
     return TiffMeta(
         "ScanImage TIFF",
         (("T", 0), ("Z", per_volume), ("C", channels)),
-        float(fs) / per_volume if fs else None,
+        fs / per_volume if fs else None,
         "SI.hRoiManager.scanFrameRate" + (f" / {per_volume} planes" if per_volume > 1 else ""),
         _pixel_um(settings, tif.pages.first.imagewidth),
         planes,

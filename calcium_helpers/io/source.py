@@ -1,9 +1,9 @@
-"""What a reader of files hands to ``load_movie``, and what it is asked for."""
+"""What ``load_movie`` asks of a reader of files, what it gets back, and the checks that readers share."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,9 @@ import numpy as np
 from calcium_helpers.io.errors import MovieFileError
 
 logger = logging.getLogger(__name__)
+
+MOVIE_NAMES = ("mov", "movie", "data", "imaging", "images", "frames", "video")
+"""Names that movies usually have; they decide where a file holds several arrays (T, H, W)."""
 
 
 class Choice(NamedTuple):
@@ -24,13 +27,9 @@ class Choice(NamedTuple):
 
     def allow(self, path: Path, *names: str) -> None:
         """Raise where an option was given that files of this kind have no use for."""
-        for name in ("dataset", "channel", "plane"):
-            if name not in names and getattr(self, name) is not None:
-                raise MovieFileError(
-                    path,
-                    f"{name}={getattr(self, name)!r} was given, it has no such choice",
-                    f"Leave {name} out",
-                )
+        for name, value in self._asdict().items():
+            if name not in (*names, "progress") and value is not None:
+                raise MovieFileError(path, f"{name}={value!r} was given, it has no such choice", f"Leave {name} out")
 
 
 class Source(NamedTuple):
@@ -49,23 +48,44 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def check_array(path: Path, what: str, shape: Sequence[int], dtype: Any) -> None:
+def find_movie(path: Path, arrays: Mapping[str, Any], name: str | None) -> str:
+    """Find the movie among the arrays of a file: the one named, the only one (T, H, W), or the only one with a usual name."""
+    found = [key for key, array in arrays.items() if len(array.shape or ()) == 3 and array.dtype.kind in "iuf"]
+    if len(found) > 1:
+        usual = [key for key in found if key.rsplit("/", 1)[-1].lower() in MOVIE_NAMES]
+        found = usual if len(usual) == 1 else found
+    listing = ", ".join(f"{key} {array.shape} {array.dtype}" for key, array in arrays.items()) or "nothing"
+    if name is not None:
+        if name.strip("/") not in arrays:
+            raise MovieFileError(path, f"has no array {name!r}; it holds: {listing}", "Name one of these with dataset=")
+        return name.strip("/")
+    if not found:
+        raise MovieFileError(
+            path, f"holds no movie; it holds: {listing}", "Save it as an array of numbers (frames, rows, columns)"
+        )
+    if len(found) > 1:
+        raise MovieFileError(path, f"holds {len(found)} movies, expected one: {listing}", "Name the one to read with dataset=")
+    return found[0]
+
+
+def positive(value: Any) -> float | None:
+    """Return an entry as a finite number above 0, or None where it is none."""
+    try:
+        number = float(np.asarray(value).reshape(()))
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < np.inf else None
+
+
+def check_array(path: Path, shape: Sequence[int], dtype: Any) -> None:
     """Raise unless an array can be a movie: real numbers, three axes, at least one frame and one pixel."""
-    kind = np.dtype(dtype)
-    if not (np.issubdtype(kind, np.integer) or np.issubdtype(kind, np.floating)):
-        raise MovieFileError(path, f"{what} has dtype {kind}, expected integers or floats", "Convert the movie to real numbers")
+    if np.dtype(dtype).kind not in "iuf":
+        raise MovieFileError(path, f"has dtype {dtype}, expected integers or floats", "Convert the movie to real numbers")
     if len(shape) != 3:
-        raise MovieFileError(
-            path,
-            f"{what} has {len(shape)} axes, shape {tuple(shape)}, expected three (frames, rows, columns)",
-            "Save one channel of one plane as (frames, rows, columns)",
-        )
+        problem = f"has {len(shape)} axes, shape {tuple(shape)}, expected three (frames, rows, columns)"
+        raise MovieFileError(path, problem, "Save one channel of one plane as its own movie")
     if min(shape) < 1:
-        raise MovieFileError(
-            path,
-            f"{what} is empty, shape {tuple(shape)}, expected at least one frame",
-            "Record or export it again",
-        )
+        raise MovieFileError(path, f"is empty, shape {tuple(shape)}, expected at least one frame", "Record or export it again")
 
 
 def check_times(path: Path, times: np.ndarray) -> np.ndarray | None:

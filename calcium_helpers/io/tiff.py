@@ -42,7 +42,7 @@ def read_tiff(paths: Sequence[Path], choice: Choice) -> Source:
     frames = select(pages, rows)
     if "S" in first.axes:
         frames = _sample(first, frames, choice.channel, notes)
-    check_array(first.path, "the movie", frames.shape, frames.dtype)
+    check_array(first.path, frames.shape, frames.dtype)
     meta = first.meta
     return Source(
         frames=native(frames) if isinstance(frames, np.ndarray) else frames,
@@ -51,24 +51,19 @@ def read_tiff(paths: Sequence[Path], choice: Choice) -> Source:
         fs_from=meta.fs_from,
         pixel_um=meta.pixel_um,
         times_s=check_times(first.path, np.concatenate([file.times_s for file in files])[rows]),
-        notes=tuple(notes),
+        notes=(*notes, *([meta.note] if meta.note else [])),
     )
 
 
 def _check_same(first: TiffPages, file: TiffPages) -> None:
     """Raise unless the files of a series go together."""
-    for what, ours, theirs in (
-        ("frames of shape", file.shape, first.shape),
-        ("dtype", file.dtype, first.dtype),
-        ("the format", file.meta.kind, first.meta.kind),
-        ("channels and planes", file.meta.sizes_beside_time, first.meta.sizes_beside_time),
-    ):
-        if ours != theirs:
-            raise MovieFileError(
-                file.path,
-                f"has {what} {ours}, the first file of the series ({first.path.name}) {theirs}",
-                "Keep files of other recordings in other folders",
-            )
+    ours, theirs = (
+        f"{pages.meta.kind} {pages.shape} {pages.dtype.name}, {dict(pages.meta.sizes_beside_time) or 'one channel and plane'}"
+        for pages in (file, first)
+    )
+    if ours != theirs:
+        problem = f"is {ours}, the first file of the series ({first.path.name}) is {theirs}"
+        raise MovieFileError(file.path, problem, "Keep other recordings in other folders")
 
 
 def _rows(files: Sequence[TiffPages], choice: Choice) -> tuple[np.ndarray, list[str]]:
@@ -121,11 +116,8 @@ def _sample(pages: TiffPages, frames: Any, channel: int | None, notes: list[str]
     axis = 1 + pages.axes.index("S")
     n = frames.shape[axis]
     if channel is None:
-        raise MovieFileError(
-            pages.path,
-            f"is in colour ({n} values a pixel), expected one",
-            f"Choose one with channel=0 to channel={n - 1}, or convert it to grey",
-        )
+        problem = f"is in colour ({n} values a pixel), expected one"
+        raise MovieFileError(pages.path, problem, f"Choose one with channel=0 to {n - 1}, or convert it to grey")
     inner = (slice(None),) * (axis - 1) + (_pick(pages.path, "channel", n, channel),)
     notes.append(f"colour {channel} of {n}")
     if isinstance(frames, np.ndarray):

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+import numpy as np
+
 from calcium_helpers.io.errors import MovieFileError
+from calcium_helpers.io.source import positive
+
+MAX_CHANNELS = 7
+"""What ImageJ can show as channels; a stack of more without slices and frames is a movie whose axes were not named."""
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0, "h": 3600.0}
 _MICRONS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6}
@@ -19,7 +25,8 @@ class TiffMeta(NamedTuple):
     """How the pages of a file are ordered, and what they measure.
 
     ``sizes`` gives the axes of the sequence of pages, slowest first, out of T, Z, C; T = 0 where the file does not say how
-    many frames it holds. ``planes`` counts the planes that hold an image where others are flyback.
+    many frames it holds. ``planes`` counts the planes that hold an image where others are flyback;
+    ``note`` says how the order was understood where that needed a rule.
     """
 
     kind: str = "TIFF"
@@ -28,6 +35,7 @@ class TiffMeta(NamedTuple):
     fs_from: str = ""
     pixel_um: float | None = None
     planes: int | None = None
+    note: str = ""
 
     @property
     def sizes_beside_time(self) -> tuple[tuple[str, int], ...]:
@@ -37,10 +45,7 @@ class TiffMeta(NamedTuple):
     @property
     def n_pages(self) -> int:
         """Pages that the file should have; 0 where it does not say."""
-        n = 1
-        for _, size in self.sizes:
-            n *= size
-        return n
+        return int(np.prod([size for _, size in self.sizes]))
 
 
 def read_meta(path: Path, tif: Any) -> TiffMeta:
@@ -57,21 +62,20 @@ def read_meta(path: Path, tif: Any) -> TiffMeta:
 
 def _imagej(meta: dict[str, Any], page: Any) -> TiffMeta:
     """Read ImageJ's description; channels vary fastest, then slices, then frames, unless ``order`` says otherwise."""
-    letters = {"c": "C", "z": "Z", "t": "T"}
-    counts = {"C": meta.get("channels", 1), "Z": meta.get("slices", 1), "T": meta.get("frames", 1)}
+    counts = {"c": meta.get("channels", 1), "z": meta.get("slices", 1), "t": meta.get("frames", 1)}
     if page.samplesperpixel > 1:
-        counts["C"] = 1
-    if counts["C"] * counts["Z"] * counts["T"] == 1:
-        counts["T"] = meta.get("images", 1)
+        counts["c"] = 1
+    if set(counts.values()) == {1}:
+        counts["t"] = meta.get("images", 1)
     order = str(meta.get("order", "czt")).lower()
     order = order if sorted(order) == ["c", "t", "z"] else "czt"
-    interval, fps = _number(meta.get("finterval")), _number(meta.get("fps"))
+    interval, fps = positive(meta.get("finterval")), positive(meta.get("fps"))
     fs, fs_from = (_invert(interval), "ImageJ's finterval") if interval else (fps, "ImageJ's fps, which may be a playback rate")
     unit = str(meta.get("unit", "")).replace("\\u00B5", "µ").replace("μ", "µ")
     resolution = page.tags.valueof(282)
     pixel_um = resolution[1] / resolution[0] * _MICRONS[unit] if unit in _MICRONS and resolution and resolution[0] else None
-    sizes = _time_axis([(letters[c], int(counts[letters[c]])) for c in reversed(order)])
-    return TiffMeta("ImageJ TIFF", sizes, fs, fs_from, pixel_um)
+    sizes, note = _order((letter.upper(), int(counts[letter])) for letter in reversed(order))
+    return TiffMeta("ImageJ TIFF", sizes, fs, fs_from, pixel_um, note=note)
 
 
 def _ome(path: Path, xml: str, samples: int) -> TiffMeta:
@@ -82,45 +86,42 @@ def _ome(path: Path, xml: str, samples: int) -> TiffMeta:
     entry = pixels[0].attrib
     counts = {axis: int(entry.get(f"Size{axis}", 1)) for axis in "TZC"}
     counts["C"] //= samples
-    order = reversed(entry.get("DimensionOrder", "XYCZT")[2:])
+    sizes, note = _order((axis, counts[axis]) for axis in reversed(entry.get("DimensionOrder", "XYCZT")[2:]))
     interval = _scaled(entry, "TimeIncrement", "s", _SECONDS)
     pixel_um = _scaled(entry, "PhysicalSizeX", "µm", _MICRONS)
-    sizes = _time_axis([(axis, counts[axis]) for axis in order])
-    return TiffMeta("OME-TIFF", sizes, _invert(interval), "OME TimeIncrement", pixel_um)
+    return TiffMeta("OME-TIFF", sizes, _invert(interval), "OME TimeIncrement", pixel_um, note=note)
 
 
 def _shaped(path: Path, page: Any) -> TiffMeta:
     """Read the shape that tifffile writes as JSON, with ``fs`` and ``pixel_um`` where given."""
     meta = json.loads(page.description)
-    shape = [int(n) for n in meta["shape"]]
-    lead = shape[: len(shape) - page.ndim] if shape[len(shape) - page.ndim :] == list(page.shape) else [0]
-    axes = re.sub("[IQ]", "T", str(meta.get("axes", ""))[: len(lead)])
-    named = [(axis, n) for axis, n in zip(axes, lead, strict=False) if n != 1]
-    if len([n for n in lead if n != 1]) <= 1:
-        named = [("T", max(lead, default=1) if 0 not in lead else 0)]
-    elif len(axes) != len(lead) or not {axis for axis, _ in named} <= set("TZC"):
-        raise MovieFileError(
-            path,
-            f"has {len(shape)} axes, shape {tuple(shape)}, expected three (frames, rows, columns)",
-            "Save one channel of one plane, or name the axes (OME or ImageJ) so that channel= and plane= can choose",
-        )
-    return TiffMeta("TIFF", _time_axis(named), _number(meta.get("fs")), "entry 'fs'", _number(meta.get("pixel_um")))
+    shape = tuple(int(n) for n in meta["shape"])
+    lead, axes = shape[: -page.ndim], re.sub("[IQ]", "T", str(meta.get("axes", "")))
+    sizes, note = TiffMeta().sizes, ""  # pages written one by one are described one by one
+    if lead and shape[-page.ndim :] == page.shape:
+        if max(lead) == np.prod(lead):
+            sizes = (("T", max(lead)),)
+        elif len(axes) == len(shape) and set(axes[: len(lead)]) <= set("TZC"):
+            sizes, note = _order(zip(axes, lead, strict=False))
+        else:
+            problem = f"has {len(shape)} axes, shape {shape}, expected three (frames, rows, columns)"
+            raise MovieFileError(
+                path, problem, "Save one channel of one plane, or write OME-TIFF for channel= and plane= to choose"
+            )
+    return TiffMeta("TIFF", sizes, positive(meta.get("fs")), "entry 'fs'", positive(meta.get("pixel_um")), note=note)
 
 
-def _time_axis(sizes: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """Drop axes of length 1; without frames, slices (or channels) are those of a movie that was saved as a stack."""
-    kept = {axis: n for axis, n in sizes if n != 1}
-    time = next((axis for axis in "TZC" if axis in kept), "T")
-    return tuple(("T" if axis == time else axis, n) for axis, n in kept.items()) or (("T", 1),)
-
-
-def _number(value: Any) -> float | None:
-    """Return a number above 0, or None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 < number < float("inf") else None
+def _order(sizes: Iterable[tuple[str, int]]) -> tuple[tuple[tuple[str, int], ...], str]:
+    """Drop axes of length 1 and name the time: a movie saved as a stack has slices (or far too many channels) for frames."""
+    kept = [(axis, n) for axis, n in sizes if n != 1]
+    counts = dict(kept)
+    if "T" in counts:
+        return tuple(kept), ""
+    if "Z" not in counts and counts.get("C", 0) <= MAX_CHANNELS:
+        return (("T", 1), *kept), ""
+    stack = "Z" if "Z" in counts else "C"
+    renamed = tuple(("T" if axis == stack else axis, n) for axis, n in kept)
+    return renamed, f"{'slices' if stack == 'Z' else 'channels'} taken as frames"
 
 
 def _invert(interval: float | None) -> float | None:
@@ -129,6 +130,6 @@ def _invert(interval: float | None) -> float | None:
 
 
 def _scaled(entry: dict[str, str], name: str, unit: str, units: dict[str, float]) -> float | None:
-    number = _number(entry.get(name))
+    number = positive(entry.get(name))
     factor = units.get(entry.get(f"{name}Unit", unit).replace("μ", "µ"))
     return number * factor if number and factor else None

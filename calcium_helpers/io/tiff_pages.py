@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +17,9 @@ from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.lazy import LazyFrames
 from calcium_helpers.io.scanimage import read_scanimage, timestamp
 from calcium_helpers.io.tiff_meta import TiffMeta, read_meta
+
+COUNTED_PAGES = 50_000
+"""Up to so many page directories are counted even where the data is one block: that takes a fraction of a second."""
 
 _AGAIN = "Copy or export the file again"
 
@@ -47,12 +51,10 @@ def index_pages(path: Path, *, progress: bool) -> TiffPages:
             if tif.is_stk or tif.is_lsm or page.dtype is None:
                 raise MovieFileError(path, "is a TIFF of a kind that is not read", "Export it as OME-TIFF")
             meta = read_scanimage(path, tif) or read_meta(path, tif)
-            found = _block(tif, meta.n_pages) or _walk(path, tif, meta, progress)
-            n, stride, times = found
+            n, stride, times = _block(tif, meta.n_pages) or _walk(path, tif, meta, progress)
             if meta.n_pages not in (0, n):
-                raise MovieFileError(
-                    path, f"holds {n} pages, its {meta.kind} description promises {meta.n_pages}", f"It is incomplete. {_AGAIN}"
-                )
+                problem = f"holds {n} pages, its {meta.kind} description promises {meta.n_pages}"
+                raise MovieFileError(path, problem, f"It is incomplete, or other images were appended. {_AGAIN}")
             dtype = page.dtype.newbyteorder(tif.byteorder)
             return TiffPages(path, n, page.shape, dtype, page.axes, meta, page.dataoffsets[0], stride, times)
     except MovieFileError:
@@ -77,6 +79,7 @@ class _PageReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._tif = _open(path)
+        finalize(self, self._tif.close)
         self._lock = Lock()
 
     def read(self, key: slice | np.ndarray) -> np.ndarray:
@@ -85,9 +88,7 @@ class _PageReader:
             try:
                 frames = self._tif.asarray(key=rows)
             except Exception as error:  # whatever the decoder of a damaged page raises
-                raise MovieFileError(
-                    self._path, f"cannot decode pages {rows[0]} to {rows[-1]} ({error})", f"They are damaged. {_AGAIN}"
-                ) from error
+                raise MovieFileError(self._path, f"cannot decode pages {rows[0]} to {rows[-1]} ({error})", _AGAIN) from error
         return frames[None] if len(rows) == 1 else frames
 
 
@@ -119,6 +120,8 @@ def _block(tif: Any, n: int) -> tuple[int, int, np.ndarray] | None:
         second = tif.pages.get(1)
         if second.dataoffsets[0] != start + page.nbytes or start < second.offset < stop:
             return None
+        if n <= COUNTED_PAGES and len(tif.pages) != n:
+            return None
     return n, page.nbytes, np.full(n, np.nan)
 
 
@@ -131,11 +134,8 @@ def _walk(path: Path, tif: Any, meta: TiffMeta, progress: bool) -> tuple[int, in
     for i in tqdm(range(n), desc=f"indexing {path.name}", unit="page", disable=not progress or n < 1000):
         page = tif.pages.get(i)
         if (page.shape, page.dtype) != (first.shape, first.dtype):
-            raise MovieFileError(
-                path,
-                f"page {i} is {page.shape} {page.dtype}, the first one {first.shape} {first.dtype}",
-                "Expected a movie of equal frames; save them as their own file",
-            )
+            problem = f"page {i} is {page.shape} {page.dtype}, the first one {first.shape} {first.dtype}"
+            raise MovieFileError(path, problem, "Save the frames of the movie, which are all equal, as their own file")
         if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
             raise MovieFileError(path, f"is truncated: page {i} of {n} ends after the file does ({size} bytes)", _AGAIN)
         offsets[i], plain = page.dataoffsets[0], plain and page.is_final
