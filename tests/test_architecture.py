@@ -59,7 +59,7 @@ def exported(path: Path) -> set[str]:
 
     names = set(calcium_helpers.__all__)
     init = path.parent / "__init__.py"
-    for node in ast.parse(init.read_text(encoding="utf-8")).body if path.parent != PACKAGE else ():
+    for node in ast.parse(init.read_text(encoding="utf-8")).body if path.parent != PACKAGE and init.exists() else ():
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             names |= set(ast.literal_eval(node.value))
     return names
@@ -125,6 +125,11 @@ def test_every_name_of_the_package_is_where_it_says():
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_modules_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_every_folder_is_a_package():
+    """A folder without ``__init__.py`` would be left out of the wheel."""
+    assert [relative(path) for path in MODULES if not path.with_name("__init__.py").exists()] == []
 
 
 def test_the_package_is_thin():
