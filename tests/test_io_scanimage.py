@@ -150,6 +150,12 @@ def test_older_settings_in_the_description(tmp_path):
     np.testing.assert_allclose(movie.times_s, [0.5, 1.5, 2.5])
 
 
+def test_too_old_to_be_understood(tmp_path, caplog):
+    tifffile.imwrite(tmp_path / "older.tif", recording(6), description="state.acq.frameRate=4", metadata=None)
+    assert load_movie(tmp_path / "older.tif", fs=4).n_frames == 6
+    assert "older.tif: the settings of this old ScanImage are not read" in caplog.text
+
+
 def test_slow_stack_is_refused(tmp_path):
     text = settings(planes=2, **{"SI.hStackManager.framesPerSlice": "50"})
     write_scanimage(tmp_path / "stack.tif", recording(4), np.arange(4) / 30.0, text)

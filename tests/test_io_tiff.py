@@ -171,6 +171,26 @@ def test_series_of_files_with_channels(tmp_path):
     same(load_movie(tmp_path, fs=30, channel=1, progress=False), FRAMES[1::2])
 
 
+def test_set_of_ome_files_described_in_the_first(tmp_path):
+    """As Bruker writes: one frame a file, all described in the first one, which the others name."""
+    plane = (
+        '<TiffData FirstC="{c}" FirstT="{t}" FirstZ="0" PlaneCount="1"><UUID FileName="Ch{c}_{t}.ome.tif">x</UUID></TiffData>'
+    )
+    planes = "".join(plane.format(c=c, t=t) for c in (0, 1) for t in range(12))
+    pixels = f'<Pixels DimensionOrder="XYCZT" SizeT="12" SizeC="2" SizeZ="1" SizeX="14" SizeY="10">{planes}</Pixels>'
+    ome = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{}</OME>'
+    for t, frame in enumerate(FRAMES):
+        inner = '<BinaryOnly MetadataFile="Ch0_0.ome.tif"/>' if t else f"<Image>{pixels}</Image>"
+        tifffile.imwrite(tmp_path / f"Ch0_{t}.ome.tif", frame, description=ome.format(inner), metadata=None)
+        tifffile.imwrite(tmp_path / f"Ch1_{t}.ome.tif", frame + 1, description=ome.format(inner), metadata=None)
+    movie = load_movie(tmp_path / "Ch1_*.tif", fs=30, progress=False)
+    same(movie, FRAMES + 1)
+    assert "12 files, one channel and plane of a set of files" in movie.history[0]
+    (tmp_path / "Ch0_0.ome.tif").rename(tmp_path / "a.tif")
+    with pytest.raises(MovieFileError, match=r"a\.tif: is one file of an OME set"):
+        load_movie(tmp_path / "a.tif", fs=30)
+
+
 def test_more_pages_than_described(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", FRAMES)
     tifffile.imwrite(tmp_path / "a.tif", FRAMES[:4], append=True, photometric="minisblack")

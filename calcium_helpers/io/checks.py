@@ -6,11 +6,10 @@ import logging
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
 from calcium_helpers.io.errors import MovieFileError
-from calcium_helpers.io.lazy import chunks
+from calcium_helpers.io.lazy import read_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +50,14 @@ def check_frames(movie: Movie, *, progress: bool = True) -> FrameCheck:
     source = movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "movie"
     floating = np.issubdtype(movie.data.dtype, np.floating)
     constant = []
-    bar = tqdm(total=movie.n_frames, desc="checking frames", unit="frame", disable=not progress)
-    for part in chunks(movie.shape, movie.data.dtype):
-        frames = movie.frames(part.start, part.stop).reshape(part.stop - part.start, -1)
-        low, high = frames.min(axis=1), frames.max(axis=1)
+    for part, frames in read_chunks(movie, desc="checking frames", progress=progress):
+        pixels = frames.reshape(len(frames), -1)
+        low, high = pixels.min(axis=1), pixels.max(axis=1)
         if floating and not (finite := np.isfinite(low) & np.isfinite(high)).all():
             bad = part.start + int(np.argmin(finite))
             raise MovieFileError(source, f"frame {bad} holds NaN or infinite values", "Replace them, or cut the frame out")
         constant.append(part.start + np.flatnonzero(low == high))
-        bar.update(part.stop - part.start)
-    bar.close()
     found = np.concatenate(constant)
-    if found.size and frames.shape[1] > 1:
+    if found.size:
         logger.warning("%s: %d constant frame(s), the first is frame %d", source, found.size, found[0])
     return FrameCheck(found)

@@ -7,6 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
+
+from calcium_helpers.containers import Movie
 
 CHUNK_BYTES = 2**26
 """Bytes of frames held at a time where a movie is walked through."""
@@ -121,11 +124,14 @@ def join(openers: Sequence[Callable[[], Any]], lengths: Sequence[int], shape: Se
     return LazyFrames(read, (ends[-1], *shape), dtype)
 
 
-def chunks(shape: Sequence[int], dtype: Any) -> Iterator[slice]:
-    """Walk along time in slices of about ``CHUNK_BYTES``."""
-    step = max(1, CHUNK_BYTES // (int(np.prod(shape[1:])) * np.dtype(dtype).itemsize))
-    for start in range(0, shape[0], step):
-        yield slice(start, min(start + step, shape[0]))
+def read_chunks(movie: Movie, *, desc: str, progress: bool) -> Iterator[tuple[slice, np.ndarray]]:
+    """Read a movie in its own dtype, about ``CHUNK_BYTES`` at a time; yields where and what."""
+    step = max(1, CHUNK_BYTES // (int(np.prod(movie.shape[1:])) * movie.data.dtype.itemsize))
+    with tqdm(total=movie.n_frames, desc=desc, unit="frame", disable=not progress) as bar:
+        for start in range(0, movie.n_frames, step):
+            frames = movie.frames(start, min(start + step, movie.n_frames))
+            yield slice(start, start + len(frames)), frames
+            bar.update(len(frames))
 
 
 def _narrow(rows: np.ndarray) -> slice | np.ndarray:

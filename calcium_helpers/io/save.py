@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
-from calcium_helpers.io.lazy import chunks
+from calcium_helpers.io.lazy import read_chunks
+
+Chunks = Iterator[tuple[slice, np.ndarray]]
 
 CLASSIC_TIFF_BYTES = 2**32 - 2**25
 """What fits in a TIFF with 32-bit offsets, with some room for its page directories."""
@@ -56,17 +57,11 @@ def save_movie(movie: Movie, path: str | Path, *, progress: bool = False) -> Non
         raise ValueError(f"path must end in one of {', '.join(_WRITERS)}, got {path.name!r}")
     if writer is _write_tiff and movie.data.dtype.name not in TIFF_DTYPES:
         raise ValueError(f"path: TIFF holds {', '.join(TIFF_DTYPES)}, got a movie of {movie.data.dtype}; write .h5 or .npy")
-    with atomic_path(path) as temporary, tqdm(total=movie.n_frames, desc="saving", unit="frame", disable=not progress) as bar:
-        writer(movie, temporary, bar)
+    with atomic_path(path) as temporary:
+        writer(movie, temporary, read_chunks(movie, desc=f"writing {path.name}", progress=progress))
 
 
-def _frames(movie: Movie, bar: Any) -> Iterator[tuple[slice, np.ndarray]]:
-    for part in chunks(movie.shape, movie.data.dtype):
-        yield part, movie.frames(part.start, part.stop)
-        bar.update(part.stop - part.start)
-
-
-def _write_tiff(movie: Movie, path: Path, bar: Any) -> None:
+def _write_tiff(movie: Movie, path: Path, chunks: Chunks) -> None:
     import tifffile
 
     metadata: dict[str, Any] = {"axes": "TYX", "TimeIncrement": 1 / movie.fs, "TimeIncrementUnit": "s"}
@@ -76,7 +71,7 @@ def _write_tiff(movie: Movie, path: Path, bar: Any) -> None:
     n_bytes = int(np.prod(movie.shape)) * movie.data.dtype.itemsize + 512 * movie.n_frames
     tifffile.imwrite(
         path,
-        (frame for _, frames in _frames(movie, bar) for frame in frames),
+        (frame for _, frames in chunks for frame in frames),
         shape=movie.shape,
         dtype=movie.data.dtype,
         bigtiff=n_bytes > CLASSIC_TIFF_BYTES,
@@ -86,7 +81,7 @@ def _write_tiff(movie: Movie, path: Path, bar: Any) -> None:
     )
 
 
-def _write_hdf5(movie: Movie, path: Path, bar: Any) -> None:
+def _write_hdf5(movie: Movie, path: Path, chunks: Chunks) -> None:
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -96,18 +91,18 @@ def _write_hdf5(movie: Movie, path: Path, bar: Any) -> None:
             dataset.attrs["pixel_um"] = movie.pixel_um
         if movie.times_s is not None:
             file["times_s"] = movie.times_s
-        for part, frames in _frames(movie, bar):
+        for part, frames in chunks:
             dataset[part] = frames
 
 
-def _write_npy(movie: Movie, path: Path, bar: Any) -> None:
+def _write_npy(movie: Movie, path: Path, chunks: Chunks) -> None:
     array = np.lib.format.open_memmap(path, mode="w+", dtype=movie.data.dtype, shape=movie.shape)
-    for part, frames in _frames(movie, bar):
+    for part, frames in chunks:
         array[part] = frames
     array.flush()
 
 
-_WRITERS: dict[str, Callable[[Movie, Path, Any], None]] = {
+_WRITERS: dict[str, Callable[[Movie, Path, Chunks], None]] = {
     ".tif": _write_tiff,
     ".tiff": _write_tiff,
     ".h5": _write_hdf5,

@@ -6,6 +6,7 @@ from frame to frame in the ImageDescription of each page (https://docs.scanimage
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.source import positive
 from calcium_helpers.io.tiff_meta import TiffMeta
+
+logger = logging.getLogger(__name__)
 
 _TIMESTAMP = re.compile(r"(?:frameTimestamps_sec|Frame Timestamp\(s\)) *= *([-+.\deE]+)")
 
@@ -27,6 +30,8 @@ def read_scanimage(path: Path, tif: Any) -> TiffMeta | None:
     """
     settings = _settings(tif.pages.first)
     if not settings:
+        if tif.pages.first.is_scanimage:
+            logger.warning("%s: the settings of this old ScanImage are not read; channels may be interleaved", path.name)
         return None
     channels = np.size(settings.get("SI.hChannels.channelSave", 1))
     planes, per_volume = _planes(path, settings)

@@ -80,16 +80,29 @@ def _imagej(meta: dict[str, Any], page: Any) -> TiffMeta:
 
 def _ome(path: Path, xml: str, samples: int) -> TiffMeta:
     """Read the only image of an OME-XML description (http://www.openmicroscopy.org/Schemas/OME/2016-06)."""
-    pixels = [item for item in ElementTree.fromstring(xml).iter() if item.tag.rsplit("}", 1)[-1] == "Pixels"]
-    if len(pixels) != 1:
+    pixels = ElementTree.fromstring(xml).findall(".//{*}Pixels")
+    if not pixels:  # a file of a set that is described in another file
+        return TiffMeta("OME-TIFF")
+    if len(pixels) > 1:
         raise MovieFileError(path, f"holds {len(pixels)} OME images, expected one movie", "Save the movie as its own file")
     entry = pixels[0].attrib
     counts = {axis: int(entry.get(f"Size{axis}", 1)) for axis in "TZC"}
     counts["C"] //= samples
     sizes, note = _order((axis, counts[axis]) for axis in reversed(entry.get("DimensionOrder", "XYCZT")[2:]))
+    if len({item.get("FileName") for item in pixels[0].iterfind(".//{*}UUID")}) > 1:
+        sizes, note = (("T", _pages_in_set(path, pixels[0])),), "one channel and plane of a set of files"
     interval = _scaled(entry, "TimeIncrement", "s", _SECONDS)
     pixel_um = _scaled(entry, "PhysicalSizeX", "µm", _MICRONS)
     return TiffMeta("OME-TIFF", sizes, _invert(interval), "OME TimeIncrement", pixel_um, note=note)
+
+
+def _pages_in_set(path: Path, pixels: ElementTree.Element) -> int:
+    """Count the pages of this file where the description is of a set of files (as Bruker writes, a file a frame)."""
+    parts = [item for item in pixels.iterfind("{*}TiffData") if item.find(f"{{*}}UUID[@FileName='{path.name}']") is not None]
+    if len({(item.get("FirstC", "0"), item.get("FirstZ", "0")) for item in parts}) != 1:
+        problem = "is one file of an OME set, expected under its own name and with one channel and plane"
+        raise MovieFileError(path, problem, "Undo the renaming, or export the movie as one file")
+    return sum(int(item.get("PlaneCount", 1)) for item in parts)
 
 
 def _shaped(path: Path, page: Any) -> TiffMeta:
