@@ -309,3 +309,11 @@ def test_real_recordings(name):
     expected = tifffile.imread(path)
     np.testing.assert_array_equal(movie.data[:], expected)
     np.testing.assert_array_equal(movie.data[5:19:4], expected[5:19:4])
+
+
+def test_bar_while_indexing(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((1200, 4, 4), np.uint8), compression="zlib")
+    load_movie(tmp_path / "a.tif", fs=30, progress=False)
+    assert capsys.readouterr().err == ""
+    load_movie(tmp_path / "a.tif", fs=30)
+    assert "indexing a.tif: 100%" in capsys.readouterr().err
