@@ -121,7 +121,7 @@ def test_one_address_everywhere():
 
 
 def test_a_new_address_reaches_badges_cells_and_readme():
-    from badges import rewrite_print, rewrite_readme, rewrite_script
+    from badges import rewrite_print, rewrite_page, rewrite_script
 
     old, new = "https://github.com/one/calcium_helpers", "https://github.com/two/calcium"
     script = (
@@ -136,4 +136,4 @@ def test_a_new_address_reaches_badges_cells_and_readme():
         cell.source for cell in jupytext.reads(moved, "py:percent").cells
     ]
     readme = f"{badge(old, '01_a')}\n\n    git clone {old}\n    {install_command(old)}\n"
-    assert rewrite_readme(readme, address=new) == f"{badge(new, '01_a')}\n\n    git clone {new}\n    {install_command(new)}\n"
+    assert rewrite_page(readme, address=new) == f"{badge(new, '01_a')}\n\n    git clone {new}\n    {install_command(new)}\n"

@@ -1,4 +1,4 @@
-"""Write the repository's address into the README and the notebooks: Colab badges, first cells, clone and pip lines.
+"""Write the repository's address into the pages and the notebooks: Colab badges, first cells, clone and pip lines.
 
 The address has one home, ``[project.urls] Repository`` of pyproject.toml; ``make badges`` runs this file. In a notebook a
 markdown line that begins with ``[![Open In Colab]`` becomes its badge, and the cell tagged ``bootstrap`` gets the text below.
@@ -77,24 +77,23 @@ def rewrite_print(text: str, *, notebook: str, address: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def rewrite_readme(text: str, *, address: str) -> str:
-    """Rewrite the badges, ``git clone`` lines and ``pip install git+`` lines of the README."""
+def rewrite_page(text: str, *, address: str) -> str:
+    """Rewrite the badges, ``git clone`` lines and ``pip install git+`` lines of a page in markdown."""
     link = r"\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/notebooks/(\w+)\.ipynb\)"
     text = re.sub(link, lambda match: badge(address, match[1]), text)
     return re.sub(r"(git clone (?:--depth 1 )?|git\+)https://[^\s\"'`]+", lambda match: match[1] + address, text)
 
 
 def rewritten() -> dict[Path, str]:
-    """Return what the README and each notebook should contain."""
+    """Return what the pages and the notebooks should contain."""
     address = read_address()
     texts = {}
     for path in sorted((ROOT / "notebooks").glob("*.py")):
         texts[path] = rewrite_script(path.read_text(encoding="utf-8"), notebook=path.stem, address=address)
         if (pair := path.with_suffix(".ipynb")).exists():
             texts[pair] = rewrite_print(pair.read_text(encoding="utf-8"), notebook=path.stem, address=address)
-    readme = ROOT / "README.md"
-    if readme.exists():
-        texts[readme] = rewrite_readme(readme.read_text(encoding="utf-8"), address=address)
+    for path in filter(Path.exists, (ROOT / "README.md", ROOT / "CONTRIBUTING.md")):
+        texts[path] = rewrite_page(path.read_text(encoding="utf-8"), address=address)
     return texts
 
 
