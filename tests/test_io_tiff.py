@@ -247,7 +247,7 @@ def test_rgb(tmp_path):
                 load_movie(tmp_path / name, fs=5, channel=3)
 
 
-def test_series_is_sorted_by_number(tmp_path):
+def test_series_is_sorted_by_number(tmp_path, monkeypatch):
     for i, part in enumerate(np.split(FRAMES, 12)):
         tifffile.imwrite(tmp_path / f"frame_{i}.tif", part[0], compression="zlib" if i % 3 else None)
     (tmp_path / "._frame_0.tif").write_bytes(b"left by a file manager")
@@ -257,6 +257,8 @@ def test_series_is_sorted_by_number(tmp_path):
         same(movie, FRAMES)
     assert movie.history[0].startswith("loaded frame_*.tif (12 x 10 x 14")
     assert "12 files" in movie.history[0]
+    monkeypatch.chdir(tmp_path)
+    assert load_movie(".", fs=30, progress=False).history[0].startswith(f"loaded {tmp_path.name} (12 x 10 x 14")
 
 
 def test_series_of_more_files_than_may_be_open(tmp_path):
@@ -312,7 +314,7 @@ def test_real_recordings(name):
 
 
 def test_bar_while_indexing(tmp_path, capsys):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((1200, 4, 4), np.uint8), compression="zlib")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((1200, 5, 6), np.uint8), compression="zlib")
     load_movie(tmp_path / "a.tif", fs=30, progress=False)
     assert capsys.readouterr().err == ""
     load_movie(tmp_path / "a.tif", fs=30)

@@ -83,7 +83,9 @@ def load_movie(
     parts = [f"{n} x {height} x {width} {source.frames.dtype}", source.kind, *source.notes, f"fs {rate:g} Hz from {rate_from}"]
     if pixel is not None:
         parts.append(f"pixel {pixel:g} um from the {'user' if pixel_um is not None else 'file'}")
-    return Movie(source.frames, rate, pixel_um=pixel, times_s=times, history=(f"loaded {path.name} ({', '.join(parts)})",))
+    return Movie(
+        source.frames, rate, pixel_um=pixel, times_s=times, history=(f"loaded {path.absolute().name} ({', '.join(parts)})",)
+    )
 
 
 def _check_numbers(path: Path, **numbers: float | None) -> None:
