@@ -2,7 +2,8 @@
 
 Friedrich, Zhou and Paninski 2017, doi:10.1371/journal.pcbi.1005423. Glossary: y trace, c calcium, s spikes, b baseline, g
 decay a frame, lam sparsity penalty; c[t] = g c[t-1] + s[t] with s >= 0. What calcium there is at the first frame, c[0], is
-left from before and no spike. A pool is a run of frames without a spike inside: calcium decays by g from its first frame on.
+left from before and no spike. The baseline is not
+below the lowest sample. A pool is a run of frames without a spike inside: calcium decays by g from its first frame on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_ROUNDS = 20
+_ROUNDS = 50
 _TOLERANCE = 1e-4
 
 
@@ -82,7 +83,8 @@ def fit_ar1(y: np.ndarray, g: float, noise: float, lam: float, c: np.ndarray, s:
     if search and ((y - b) ** 2).sum() <= target:
         return b, np.inf
     lam = max(lam, 0.0)
-    b -= np.sqrt(((y - b) ** 2).mean())
+    low = y.min()
+    b = max(low, b - np.sqrt(((y - b) ** 2).mean()))
     for _ in range(_ROUNDS):
         count = _pool(y, b, lam, power, value, weight, start)
         sr, sm, sn, rr, mm, nn, rm, rn, mn = _moments(y, b, power, value, weight, start, count)
@@ -97,6 +99,7 @@ def fit_ar1(y: np.ndarray, g: float, noise: float, lam: float, c: np.ndarray, s:
                 step = (-ab + np.sqrt(max(ab * ab - bb * (aa - target), 0.0))) / bb
             step = max(step, -lam)
         shift = fr + step * fm
+        shift = max(shift, low - b)
         lam, b = lam + step, b + shift
         if abs(shift) + abs(step) <= _TOLERANCE * noise:
             break

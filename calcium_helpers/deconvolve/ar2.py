@@ -8,7 +8,8 @@ way.
 Glossary: y trace, c calcium, s spikes, z their multipliers, b baseline, lam sparsity penalty. ``kin`` = (d, r, p): decay and
 rise a frame, and the part p of a frame that shows its own calcium, the rest that of the frame before:
 s[t] = c[t] - (d + r) c[t-1] + d r c[t-2], (M c)[t] = p c[t] + (1 - p) c[t-1]. What calcium there is at the first frame is
-left from before and decays by d: s[1] = c[1] - d c[0], and s[0] = c[0] is no spike. Arrays: ``x`` has the rows c, s, z; ``dx``
+left from before and decays by d: s[1] = c[1] - d c[0], and s[0] = c[0] is no spike. The baseline is not
+below the lowest sample. Arrays: ``x`` has the rows c, s, z; ``dx``
 their step; ``chol`` the factor's diagonal, the two below it, and the response of c to b.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from numba import njit
 
 _ROUNDS = 100
-_GAP = 1e-9
+_GAP = 1e-11
 _TO_BOUNDARY = 0.99
 _LEAST = 1e-14
 
@@ -106,15 +107,15 @@ def _solve(chol: np.ndarray, v: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _newton(
-    x: np.ndarray, chol: np.ndarray, kin: np.ndarray, ones: np.ndarray, push: np.ndarray, rest: float, dx: np.ndarray
+    x: np.ndarray, chol: np.ndarray, kin: np.ndarray, ones: np.ndarray, push: np.ndarray, lack: float, dx: np.ndarray
 ) -> float:
     """Turn ``dx[0]``, what stationarity lacks, into a step towards s (z + dz) = s (z + push); return the step of b.
 
-    ``ones`` is M' 1, ``rest`` the sum of the residual.
+    ``ones`` is M' 1; ``lack`` is what stationarity of b lacks, NaN where b is held.
     """
     _add_adjoint(push, kin, dx[0])
     _solve(chol, dx[0])
-    db = (rest - ones @ dx[0]) / (x.shape[1] - ones @ chol[3])
+    db = 0.0 if np.isnan(lack) else (lack - ones @ dx[0]) / (x.shape[1] - ones @ chol[3])
     dx[0] -= db * chol[3]
     _innovation(dx[0], kin, dx[1])
     dx[2] = push - x[2] / x[1] * dx[1]
@@ -141,13 +142,15 @@ def _centre(x: np.ndarray, dx: np.ndarray, gap: float) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _steer(rest: np.ndarray, chol: np.ndarray, kin: np.ndarray, ones: np.ndarray, noise: float, lam: float) -> float:
+def _steer(
+    rest: np.ndarray, chol: np.ndarray, kin: np.ndarray, ones: np.ndarray, noise: float, lam: float, held: bool
+) -> float:
     """One Newton step of the penalty towards a residual as large as the noise."""
     n = len(rest)
     f = np.zeros(n)
     _add_adjoint(np.ones(n), kin, f)
     _solve(chol, f)
-    db = (ones @ f) / (n - ones @ chol[3])
+    db = 0.0 if held else (ones @ f) / (n - ones @ chol[3])
     slope = _seen(rest, kin) @ (f + db * chol[3]) - db * rest.sum()
     size = np.sqrt(rest @ rest)
     if slope <= 0:
@@ -167,19 +170,13 @@ def _first(n: int, scale: float, noise: float, kin: np.ndarray) -> tuple[np.ndar
 
 
 @njit(cache=True, nogil=True)
-def fit_ar2(y: np.ndarray, kin: np.ndarray, noise: float, lam: float, c: np.ndarray, s: np.ndarray) -> tuple[float, float]:
-    """Fill fitted calcium ``c`` = M c and spikes ``s`` of one trace (T,), float64; return the baseline and the penalty.
-
-    A negative ``lam`` asks for the penalty at which the residual is as large as the noise (infinite for a silent trace).
-    """
-    n, b, search = len(y), y.mean(), lam < 0
-    scale = np.sqrt(((y - b) ** 2).mean())
-    c[:], s[:] = 0.0, 0.0
-    if n < 3 or scale == 0 or (search and scale <= noise):
-        return b, np.inf
+def _descend(
+    y: np.ndarray, kin: np.ndarray, noise: float, lam: float, b: float, held: bool, scale: float
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Return the optimum (x, fitted calcium M c, baseline, penalty); ``b`` is where the baseline begins, or stays if held."""
+    n, search = len(y), lam < 0
     x, guess = _first(n, scale, noise, kin)
     lam = guess if search else lam
-    b -= scale
     dx, chol, ones, level = np.empty((3, n)), np.empty((4, n)), _seen(np.ones(n), kin), 1e-2 * scale * scale
     for _ in range(_ROUNDS):
         rest = _rest(y, b, x[0], kin)
@@ -189,21 +186,38 @@ def fit_ar2(y: np.ndarray, kin: np.ndarray, noise: float, lam: float, c: np.ndar
         _factor(x, kin, ones, chol)
         if gap < level and worst < 1e-2 * scale:
             if search and lam > 1e-6 * scale:
-                old, lam = lam, _steer(rest, chol, kin, ones, noise, lam)
+                old, lam = lam, _steer(rest, chol, kin, ones, noise, lam, held)
                 _add_adjoint(np.full(n, old - lam), kin, dual)
                 search = abs(lam - old) > 1e-4 * old or level > 1e-5 * scale * scale
             elif gap < _GAP * scale * scale and worst < 1e-6 * scale:
                 break
             level /= 10
+        lack = np.nan if held else rest.sum()
         dx[0] = dual
-        _newton(x, chol, kin, ones, -x[2], rest.sum(), dx)
+        _newton(x, chol, kin, ones, -x[2], lack, dx)
         push = _centre(x, dx, gap)
         dx[0] = dual
-        db = _newton(x, chol, kin, ones, push, rest.sum(), dx)
+        db = _newton(x, chol, kin, ones, push, lack, dx)
         step = min(1.0, _TO_BOUNDARY * _longest(x, dx))
         b += step * db
         x[0] += step * dx[0]
         x[1:] = np.maximum(x[1:] + step * dx[1:], _LEAST * scale)
-    c[:] = y - b - rest
+    return x, y - b - rest, b, lam
+
+
+@njit(cache=True, nogil=True)
+def fit_ar2(y: np.ndarray, kin: np.ndarray, noise: float, lam: float, c: np.ndarray, s: np.ndarray) -> tuple[float, float]:
+    """Fill fitted calcium ``c`` = M c and spikes ``s`` of one trace (T,), float64; return the baseline and the penalty.
+
+    A negative ``lam`` asks for the penalty at which the residual is as large as the noise (infinite for a silent trace).
+    """
+    b, low = y.mean(), y.min()
+    scale = np.sqrt(((y - b) ** 2).mean())
+    c[:], s[:] = 0.0, 0.0
+    if len(y) < 3 or scale == 0 or (lam < 0 and scale <= noise):
+        return b, np.inf
+    x, c[:], b, used = _descend(y, kin, noise, lam, b - scale, False, scale)
+    if b < low:
+        x, c[:], b, used = _descend(y, kin, noise, lam, low, True, scale)
     s[:] = np.where(x[1] > x[2], x[1], 0.0)
-    return b, lam
+    return b, used

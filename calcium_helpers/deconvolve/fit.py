@@ -157,10 +157,7 @@ def _time_constants(indicator: str | None, decay_s: float | None, rise_s: float 
 
 def _roots(dff: Traces, noise: np.ndarray, method: Method, decay_s: float | None, rise_s: float) -> np.ndarray:
     """Decay and, for "ar2", rise a frame of each trace (N, 1 or 2)."""
-    if decay_s is None:
-        decay = estimate_decay(dff.values, noise, dff.fs)
-    else:
-        decay = np.full(len(dff), factor_of(decay_s, dff.fs))
+    decay = estimate_decay(dff.values, noise, dff.fs) if decay_s is None else np.full(len(dff), factor_of(decay_s, dff.fs))
     if method == "ar1":
         return decay[:, None]
     return np.column_stack([decay, np.minimum(factor_of(rise_s, dff.fs), _CLOSEST_ROOTS * decay)])
