@@ -121,7 +121,7 @@ def test_one_address_everywhere():
 
 
 def test_a_new_address_reaches_badges_cells_and_readme():
-    from badges import rewrite_print, rewrite_page, rewrite_script
+    from badges import rewrite_page, rewrite_print, rewrite_script
 
     old, new = "https://github.com/one/calcium_helpers", "https://github.com/two/calcium"
     script = (
