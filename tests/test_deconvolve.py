@@ -1,6 +1,10 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.io import loadmat
 from scipy.optimize import nnls
 from scipy.signal import lfilter
 
@@ -220,3 +224,20 @@ def test_errors_name_the_argument():
     broken[1, 7] = np.inf
     with pytest.raises(ValueError, match="row 1"):
         deconvolve(traces.replace(values=broken))
+
+
+@pytest.mark.real
+@pytest.mark.skipif(
+    "CALCIUM_DATA_DIR" not in os.environ, reason="CALCIUM_DATA_DIR is not set: no recordings with electrophysiology"
+)
+def test_spikes_of_a_real_neuron_are_found_without_a_lag():
+    path = sorted(Path(os.environ["CALCIUM_DATA_DIR"]).glob("spikes/DS14-*/*.mat"))[0]
+    scores = []
+    for sweep in np.atleast_1d(loadmat(path, squeeze_me=True, struct_as_record=False)["CAttached"]):
+        edges = np.arange(sweep.fluo_time[0], sweep.fluo_time[-1], 1 / 25)
+        count = np.histogram(sweep.fluo_time, edges)[0]
+        dff = np.histogram(sweep.fluo_time, edges, weights=sweep.fluo_mean)[0] / np.maximum(count, 1)
+        truth = np.histogram(np.ravel(sweep.events_AP) / 1e4, edges)[0]
+        found = deconvolve(Traces(dff[None], 25.0, "dff"), indicator="GCaMP6s").spikes.values[0]
+        scores.append(np.corrcoef(found, truth)[0, 1])
+    assert np.mean(scores) > 0.5

@@ -25,6 +25,15 @@ _LEAST = 1e-14
 
 
 @njit(cache=True, nogil=True)
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Inner product, without the compile time and the threads of a linear algebra library."""
+    total = 0.0
+    for t in range(len(a)):
+        total += a[t] * b[t]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def _innovation(c: np.ndarray, kin: np.ndarray, s: np.ndarray) -> None:
     """Compute s = G c."""
     total, product = kin[0] + kin[1], kin[0] * kin[1]
@@ -48,20 +57,21 @@ def _add_adjoint(z: np.ndarray, kin: np.ndarray, out: np.ndarray) -> None:
 @njit(cache=True, nogil=True)
 def _rest(y: np.ndarray, b: float, c: np.ndarray, kin: np.ndarray) -> np.ndarray:
     """Return what the fit leaves of the trace, y - b - M c."""
-    p = kin[2]
-    out = y - b - p * c
-    out[0] -= (1 - p) * c[0] / kin[0]
-    out[1:] -= (1 - p) * c[:-1]
+    p, out = kin[2], np.empty_like(y)
+    before = c[0] / kin[0]
+    for t in range(len(y)):
+        out[t] = y[t] - b - p * c[t] - (1 - p) * before
+        before = c[t]
     return out
 
 
 @njit(cache=True, nogil=True)
 def _seen(v: np.ndarray, kin: np.ndarray) -> np.ndarray:
     """M' v."""
-    p = kin[2]
-    out = p * v
+    p, out = kin[2], np.empty_like(v)
+    for t in range(len(v)):
+        out[t] = p * v[t] + ((1 - p) * v[t + 1] if t + 1 < len(v) else 0.0)
     out[0] += (1 - p) * v[0] / kin[0]
-    out[:-1] += (1 - p) * v[1:]
     return out
 
 
@@ -115,10 +125,12 @@ def _newton(
     """
     _add_adjoint(push, kin, dx[0])
     _solve(chol, dx[0])
-    db = 0.0 if np.isnan(lack) else (lack - ones @ dx[0]) / (x.shape[1] - ones @ chol[3])
-    dx[0] -= db * chol[3]
+    db = 0.0 if np.isnan(lack) else (lack - _dot(ones, dx[0])) / (x.shape[1] - _dot(ones, chol[3]))
+    for t in range(x.shape[1]):
+        dx[0, t] -= db * chol[3, t]
     _innovation(dx[0], kin, dx[1])
-    dx[2] = push - x[2] / x[1] * dx[1]
+    for t in range(x.shape[1]):
+        dx[2, t] = push[t] - x[2, t] / x[1, t] * dx[1, t]
     return db
 
 
@@ -136,9 +148,13 @@ def _longest(x: np.ndarray, dx: np.ndarray) -> float:
 @njit(cache=True, nogil=True)
 def _centre(x: np.ndarray, dx: np.ndarray, gap: float) -> np.ndarray:
     """Push of the corrector, from the predictor's step ``dx``: Mehrotra's choice of the next gap."""
-    step = min(1.0, _longest(x, dx))
-    after = ((x[1] + step * dx[1]) * (x[2] + step * dx[2])).mean()
-    return (gap * (after / gap) ** 3 - dx[1] * dx[2]) / x[1] - x[2]
+    step, after, push = min(1.0, _longest(x, dx)), 0.0, np.empty(x.shape[1])
+    for t in range(len(push)):
+        after += (x[1, t] + step * dx[1, t]) * (x[2, t] + step * dx[2, t])
+    aim = gap * (after / len(push) / gap) ** 3
+    for t in range(len(push)):
+        push[t] = (aim - dx[1, t] * dx[2, t]) / x[1, t] - x[2, t]
+    return push
 
 
 @njit(cache=True, nogil=True)
@@ -150,9 +166,9 @@ def _steer(
     f = np.zeros(n)
     _add_adjoint(np.ones(n), kin, f)
     _solve(chol, f)
-    db = 0.0 if held else (ones @ f) / (n - ones @ chol[3])
-    slope = _seen(rest, kin) @ (f + db * chol[3]) - db * rest.sum()
-    size = np.sqrt(rest @ rest)
+    db = 0.0 if held else _dot(ones, f) / (n - _dot(ones, chol[3]))
+    slope = _dot(_seen(rest, kin), f + db * chol[3]) - db * rest.sum()
+    size = np.sqrt(_dot(rest, rest))
     if slope <= 0:
         return lam / 10
     return min(max(lam - (size - noise * np.sqrt(n)) * size / slope, lam / 10), lam * 10)
@@ -182,7 +198,7 @@ def _descend(
         rest = _rest(y, b, x[0], kin)
         dual = _seen(rest, kin)
         _add_adjoint(x[2] - lam, kin, dual)
-        gap, worst = (x[1] * x[2]).mean(), np.abs(dual).max()
+        gap, worst = _dot(x[1], x[2]) / n, max(dual.max(), -dual.min())
         _factor(x, kin, ones, chol)
         if gap < level and worst < 1e-2 * scale:
             if search and lam > 1e-6 * scale:
@@ -200,8 +216,10 @@ def _descend(
         db = _newton(x, chol, kin, ones, push, lack, dx)
         step = min(1.0, _TO_BOUNDARY * _longest(x, dx))
         b += step * db
-        x[0] += step * dx[0]
-        x[1:] = np.maximum(x[1:] + step * dx[1:], _LEAST * scale)
+        for t in range(n):
+            x[0, t] += step * dx[0, t]
+            x[1, t] = max(x[1, t] + step * dx[1, t], _LEAST * scale)
+            x[2, t] = max(x[2, t] + step * dx[2, t], _LEAST * scale)
     return x, y - b - rest, b, lam
 
 

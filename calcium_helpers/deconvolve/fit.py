@@ -67,6 +67,7 @@ def deconvolve(
     decay_s, rise_s : float, optional
         Time constants, seconds, before those of the indicator. Without either, the decay is estimated from each trace, and
         the rise, which a noisy trace hardly shows, is 0.04 s, in between those of GCaMP6f and GCaMP6s. Only "ar2" uses it.
+        Name the indicator where it is much faster, as jGCaMP8: a rise that is too slow puts spikes a frame too early.
     noise : ndarray, shape (N,), or float, optional
         Noise sd in the traces' unit; estimated from each trace by default.
     penalty : "noise" or float

@@ -1,0 +1,163 @@
+"""Spike inference beside oasis-deconv and a smoothed derivative: agreement with electrophysiology, and speed.
+
+The recordings are those of Rupprecht et al. 2021 (doi:10.1038/s41593-021-00895-5), found by CALCIUM_DATA_DIR; without it only
+the simulated column is made. Kinetics come from each trace, in the rows "known kinetics" from the indicator table or the
+simulation; nothing is tuned on the recordings. Correlations are at 25 Hz (recordings) or 30 Hz (simulation), in bins of one
+frame, at zero lag and, for every method, with its spikes taken to be one frame late. The speed is that of one thread on traces
+of 20,000 samples, with penalty and baseline sought, compilation apart, median of three runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from _table import write_table
+from oasis.functions import deconvolve as oasis_deconvolve
+from scipy.io import loadmat
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import fftconvolve, lfilter
+
+from calcium_helpers.containers import Traces
+from calcium_helpers.deconvolve import deconvolve
+from calcium_helpers.metrics import spike_correlation
+
+FS = 25.0
+SETS = {"GCaMP6f": "DS09", "GCaMP6s": "DS14", "jGCaMP8f": "DS30"}
+SAMPLES = 20000
+
+
+def oasis(order: int) -> Callable[[Traces], np.ndarray]:
+    def infer(traces: Traces) -> np.ndarray:
+        start = (None,) * order
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.array([oasis_deconvolve(y, g=start, penalty=1).s for y in traces.values.astype(np.float64)])
+
+    return infer
+
+
+def ours(method: str) -> Callable[..., np.ndarray]:
+    return lambda traces, **known: deconvolve(traces, method=method, threads=1, **known).spikes.values
+
+
+def derivative(traces: Traces) -> np.ndarray:
+    return np.maximum(np.gradient(gaussian_filter1d(traces.values.astype(float), 1.5, axis=1), axis=1), 0)
+
+
+METHODS: dict[str, tuple[Callable[..., np.ndarray], bool]] = {
+    "ours, AR(2)": (ours("ar2"), False),
+    "ours, AR(2), known kinetics": (ours("ar2"), True),
+    "ours, AR(1)": (ours("ar1"), False),
+    "ours, AR(1), known kinetics": (ours("ar1"), True),
+    "oasis-deconv, AR(2)": (oasis(2), False),
+    "oasis-deconv, AR(1)": (oasis(1), False),
+    "smoothed derivative": (derivative, False),
+}
+
+
+def recordings(folder: Path) -> list[tuple[str, Traces, Traces]]:
+    """Neuron, fluorescence and true spikes (one row each) of every sweep, at 25 Hz."""
+    sweeps = []
+    for path in sorted(folder.glob("*.mat")):
+        for sweep in np.atleast_1d(loadmat(path, squeeze_me=True, struct_as_record=False)["CAttached"]):
+            times, dff = np.ravel(sweep.fluo_time).astype(float), np.ravel(sweep.fluo_mean).astype(float)
+            n = min(len(times), len(dff))
+            good = np.isfinite(times[:n]) & np.isfinite(dff[:n])
+            times, dff = times[:n][good], dff[:n][good]
+            if len(times) < 100:
+                continue
+            edges = np.arange(times[0], times[-1], 1 / FS)
+            count = np.histogram(times, edges)[0]
+            total = np.histogram(times, edges, weights=dff)[0]
+            between = np.interp((edges[:-1] + edges[1:]) / 2, times, dff)
+            values = np.divide(total, count, out=between, where=count > 0)
+            spikes = np.histogram(np.ravel(sweep.events_AP) / 1e4, edges)[0]
+            if spikes.sum() >= 5:
+                sweeps.append((path.stem, Traces(values[None], FS, "dff"), Traces(spikes[None], FS, "spikes")))
+    return sweeps
+
+
+def simulated(n: int = 40, frames: int = 6000, fs: float = 30.0, fine: int = 10) -> list[tuple[str, Traces, Traces]]:
+    """Cells of anchor_2p's kinetics (rise 50 ms, decay 600 ms, dF/F .22 a spike) with noise of .15, frames averaging."""
+    rng = np.random.default_rng(0)
+    rate = np.exp(rng.uniform(np.log(0.1), np.log(1.5), size=(n, 1)))
+    events = rng.poisson(rate / fs / fine, size=(n, frames * fine))
+    t = np.arange(0, 6, 1 / fs / fine)
+    response = np.exp(-t / 0.6) - np.exp(-t / 0.05)
+    calcium = 0.22 * fftconvolve(events, response[None] / response.max(), axes=1)[:, : frames * fine]
+    dff = calcium.reshape(n, frames, fine).mean(axis=2) + rng.normal(scale=0.15, size=(n, frames))
+    return [("simulated", Traces(dff, fs, "dff"), Traces(events.reshape(n, frames, fine).sum(axis=2), fs, "spikes"))]
+
+
+def scores(sweeps: list[tuple[str, Traces, Traces]], infer: Callable[[Traces], np.ndarray]) -> list[float]:
+    """Mean over neurons of the mean correlation over their sweeps, at lags of 0 and 1 frame."""
+    by_neuron: dict[str, list[list[float]]] = {}
+    for neuron, dff, truth in sweeps:
+        found = truth.replace(values=infer(dff))
+        pair = [spike_correlation(found, truth, lag_s=lag / truth.fs).all for lag in (0, 1)]
+        by_neuron.setdefault(neuron, []).append(pair)
+    return list(np.mean([np.mean(pairs, axis=0) for pairs in by_neuron.values()], axis=0))
+
+
+def accuracy() -> list[dict]:
+    sources = {"simulated": (simulated(), {"decay_s": 0.6, "rise_s": 0.05})}
+    data = os.environ.get("CALCIUM_DATA_DIR")
+    for indicator, prefix in SETS.items() if data else ():
+        (folder,) = Path(data).glob(f"spikes/{prefix}-*")
+        sources[indicator] = (recordings(folder), {"indicator": indicator})
+    rows = []
+    for method, (infer, informed) in METHODS.items():
+        row = {"method": method}
+        for title, (sweeps, known) in sources.items():
+            prompt, late = scores(sweeps, partial(infer, **known) if informed else infer)
+            row |= {f"{title}, zero lag": f"{prompt:.2f}", f"{title}, one frame late": f"{late:.2f}"}
+        rows.append(row)
+    return rows
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Median of three runs."""
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken))
+
+
+def speed() -> list[dict]:
+    rng = np.random.default_rng(1)
+    rows = []
+    # Enough traces for a few seconds a run; the time a trace does not depend on how many there are.
+    for order, n_ours, n_oasis in ((1, 1000, 10), (2, 20, 5)):
+        calcium = lfilter([1.0], [1.0, -0.95], rng.random((n_ours, SAMPLES)) < 0.02, axis=1)
+        traces = Traces(calcium + rng.normal(scale=0.3, size=calcium.shape), 30.0, "dff")
+        few = traces.select(np.arange(n_oasis))
+        start = time.perf_counter()
+        deconvolve(traces.select([0]), method=f"ar{order}")
+        first = time.perf_counter() - start
+        one = seconds(lambda: deconvolve(traces, method=f"ar{order}", threads=1)) / n_ours  # noqa: B023
+        two = seconds(lambda: deconvolve(traces, method=f"ar{order}", threads=2)) / n_ours  # noqa: B023
+        peer = seconds(lambda: oasis(order)(few)) / n_oasis  # noqa: B023
+        rows.append(
+            {
+                "model": f"AR({order})",
+                "ours, 1 thread, ms a trace": f"{1e3 * one:.1f}",
+                "ours, 2 threads, ms a trace": f"{1e3 * two:.1f}",
+                "oasis-deconv, ms a trace": f"{1e3 * peer:.0f}",
+                "oasis-deconv / ours, 1 thread": f"{peer / one:.1f}",
+                "first call, s": f"{first:.1f}",
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    write_table("deconvolution", accuracy(), "python benchmarks/deconvolution.py")
+    write_table("deconvolution_speed", speed(), "python benchmarks/deconvolution.py")
