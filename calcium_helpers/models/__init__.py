@@ -1,0 +1,1 @@
+"""Detectors: one architecture a module, each with ``detect(movie, ...) -> Detection``."""

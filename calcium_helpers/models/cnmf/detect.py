@@ -1,0 +1,141 @@
+"""``detect``: from a motion-corrected movie to cells, in the order seeds, refinement, merging, traces, acceptance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from calcium_helpers.containers import Footprints, Movie, Traces
+from calcium_helpers.models.cnmf import refine
+from calcium_helpers.models.cnmf.config import CNMFConfig
+from calcium_helpers.models.cnmf.demix import demix
+from calcium_helpers.models.cnmf.prepare import Prepared, prepare
+from calcium_helpers.models.cnmf.seeds import find_seeds, plausible_area
+from calcium_helpers.results import Detection
+
+START_DIAMETER_PX = 10.0  # with which the diameter is estimated
+BACKGROUND_CELLS = 3.0  # bumps of the background stand this many cell diameters apart
+
+
+def detect(
+    movie: Movie,
+    *,
+    config: CNMFConfig | None = None,
+    valid: tuple[int, int, int, int] | None = None,
+    bad_frames: np.ndarray | None = None,
+    progress: bool = False,
+) -> Detection:
+    """Find cells and their traces in a two-photon movie by constrained non-negative matrix factorisation.
+
+    In the spirit of Pnevmatikakis et al. 2016 (doi:10.1016/j.neuron.2015.11.037): seeds from local correlation times
+    peak-to-noise ratio, footprints and traces refined by alternating non-negative least squares, merging, a low-rank
+    background, and a quality check of every component.
+
+    Parameters
+    ----------
+    movie : Movie
+        Motion-corrected.
+    config : CNMFConfig, optional
+        Defaults suit somata.
+    valid : tuple of int, optional
+        Rectangle (y0, y1, x0, x1) that cells must lie in, as in ``Shifts.valid``; the whole frame where not given.
+    bad_frames : ndarray of int, optional
+        Frames that detection must not look at.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Detection
+        ``traces`` are demixed, in counts (kind "raw"). ``scores`` has ``accepted, reason, snr, consistency, area_px``;
+        ``extras`` has ``diameter_px``.
+
+    Raises
+    ------
+    ValueError
+        When ``bad_frames`` leaves no frame.
+    """
+    config = config or CNMFConfig()
+    bad = np.zeros(0, dtype=np.int64) if bad_frames is None else np.asarray(bad_frames, dtype=np.int64)
+    if len(bad) >= movie.n_frames:
+        raise ValueError(f"bad_frames must leave at least one of {movie.n_frames} frames, got {len(bad)}")
+    inside = np.zeros(movie.shape[1:], dtype=bool)
+    y0, y1, x0, x1 = valid or (0, movie.shape[1], 0, movie.shape[2])
+    inside[y0:y1, x0:x1] = True
+    haze_px = config.diameter_px or START_DIAMETER_PX
+    prepared = prepare(
+        movie, decay_s=config.decay_s, highpass_s=config.highpass_s, haze_px=haze_px, bad_frames=bad, progress=progress
+    )
+    diameter = config.diameter_px or estimate_diameter(prepared.whitened, inside, threshold=config.seed_threshold)
+    seeds, n_tried = find_seeds(
+        prepared.whitened.copy(), inside, diameter_px=diameter, threshold=config.seed_threshold, progress=progress
+    )
+    seeded = refine.from_seeds(seeds, movie.shape[1:], len(prepared.whitened))
+    merged = refine.merge(prepared.whitened, seeded, correlation=config.merge_correlation)
+    refined = refine.refine(prepared.whitened, merged, n_iterations=config.n_iterations)
+    components = refine.merge(prepared.whitened, refined, correlation=config.merge_correlation)
+    scores = _judge(prepared, components, diameter, config)
+    footprints = Footprints(components.footprints, movie.shape[1:])
+    spacing = BACKGROUND_CELLS * diameter
+    demixed = demix(movie, footprints, prepared.mean, prepared.noise, spacing_px=spacing, progress=progress)
+    traces = Traces(demixed.traces, movie.fs, "raw")
+    funnel = _funnel(n_tried, len(seeds), len(merged.traces), scores)
+    return Detection(footprints, traces, (demixed.spatial, demixed.temporal), scores, funnel, {"diameter_px": float(diameter)})
+
+
+def estimate_diameter(whitened: np.ndarray, inside: np.ndarray, *, threshold: float) -> float:
+    """Median diameter, px, of the circles with the areas of the 40 strongest cells in the middle of the field.
+
+    10 px where there are fewer than three.
+    """
+    diameter = START_DIAMETER_PX
+    centre = tuple(slice(max(n // 2 - 128, 0), n // 2 + 128) for n in inside.shape)
+    for _ in range(2):
+        part = whitened[(slice(None), *centre)].copy()
+        seeds, _ = find_seeds(part, inside[centre], diameter_px=diameter, threshold=2 * threshold, max_seeds=40)
+        if len(seeds) < 3:
+            break
+        areas = [np.count_nonzero(seed.footprint) for seed in seeds]
+        diameter = float(np.clip(2 * np.sqrt(np.median(areas) / np.pi), 4, min(whitened.shape[1:]) / 4 + 4))
+    return diameter
+
+
+def _judge(prepared: Prepared, components: refine.Components, diameter_px: float, config: CNMFConfig) -> pd.DataFrame:
+    """Score every component and say whether it is a cell, and if not, why."""
+    snr = _peak_snr(components.traces)
+    consistency = refine.estimate_consistency(prepared.whitened, components)
+    area = np.diff(components.footprints.indptr)
+    least, most = plausible_area(diameter_px)
+    reason = np.full(len(snr), "", dtype=object)
+    reason[(area < least) | (area > most)] = "size"
+    reason[consistency < config.min_consistency] = "not found again in both halves"
+    reason[snr < config.min_snr] = "low SNR"
+    if config.max_cells is not None:
+        accepted = np.flatnonzero(reason == "")
+        reason[accepted[np.argsort(-snr[accepted])][config.max_cells :]] = "beyond max_cells"
+    return pd.DataFrame(
+        {"accepted": reason == "", "reason": reason.astype(str), "snr": snr, "consistency": consistency, "area_px": area},
+        index=pd.RangeIndex(len(snr), name="id"),
+    )
+
+
+def _peak_snr(traces: np.ndarray) -> np.ndarray:
+    """Mean of the three highest bins above the median, over the noise from differences of bins, shape (N,)."""
+    if traces.shape[1] < 2:
+        return np.zeros(len(traces))
+    steps = np.diff(traces, axis=1)
+    noise = np.maximum(1.4826 * np.median(np.abs(steps), axis=1) / np.sqrt(2), 1e-6)
+    return (np.sort(traces, axis=1)[:, -3:].mean(axis=1) - np.median(traces, axis=1)) / noise
+
+
+def _funnel(n_tried: int, n_seeds: int, n_merged: int, scores: pd.DataFrame) -> pd.DataFrame:
+    """Count what went where, from the places looked at to the cells kept."""
+    rows = [
+        ("places tried", n_tried, "local correlation x peak-to-noise above the background"),
+        ("seeded", n_seeds, f"{n_tried - n_seeds} had no footprint of plausible size"),
+        ("merged", n_merged, f"{n_seeds - n_merged} were parts of another cell"),
+        ("refined", len(scores), f"{n_merged - len(scores)} vanished or merged in the refinement"),
+    ]
+    why = ", ".join(f"{n} {reason}" for reason, n in scores.loc[~scores["accepted"], "reason"].value_counts().items())
+    rows.append(("kept", int(scores["accepted"].sum()), why or "all passed the quality check"))
+    return pd.DataFrame(rows, columns=["stage", "n", "why"])

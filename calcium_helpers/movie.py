@@ -1,0 +1,126 @@
+"""Looking at a movie as a whole: chunks, summary images, crops and bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from calcium_helpers.containers import Movie
+
+CHUNK_BYTES = 64 * 2**20
+
+
+class SummaryImages(NamedTuple):
+    """Images (H, W), float32, of a movie.
+
+    ``mean`` and ``max`` in counts (the maximum is over means of about half a second, so that it shows cells, not noise),
+    ``correlation`` between a pixel and its eight neighbours, ``pnr`` the peak over the noise of those means.
+    """
+
+    mean: np.ndarray
+    max: np.ndarray
+    correlation: np.ndarray
+    pnr: np.ndarray
+
+
+def iter_chunks(movie: Movie, *, progress: bool = False, desc: str = "reading") -> Iterator[tuple[int, np.ndarray]]:
+    """Yield ``(start, frames)`` as float32 chunks of about 64 MB, in order of time."""
+    height, width = movie.shape[1:]
+    step = max(1, CHUNK_BYTES // (4 * height * width))
+    with tqdm(total=movie.n_frames, desc=desc, unit="frame", disable=not progress) as bar:
+        for start in range(0, movie.n_frames, step):
+            frames = movie.frames(start, min(start + step, movie.n_frames))
+            yield start, frames.astype(np.float32, copy=False)
+            bar.update(len(frames))
+
+
+def summarise(movie: Movie, *, progress: bool = False) -> SummaryImages:
+    """Compute the summary images in one pass.
+
+    Parameters
+    ----------
+    movie : Movie
+        Read in chunks; may be larger than memory.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    SummaryImages
+        Constant pixels and one-frame movies have correlation and pnr 0.
+    """
+    height, width = movie.shape[1:]
+    group = max(1, round(movie.fs / 2))
+    total = np.zeros((height, width))
+    differences = np.zeros((height, width))
+    peak = np.full((height, width), -np.inf, dtype=np.float32)
+    neighbours = _NeighbourSums((height, width))
+    last = None
+    for _, frames in iter_chunks(movie, progress=progress, desc="summary images"):
+        total += frames.sum(axis=0, dtype=np.float64)
+        steps = np.diff(frames if last is None else np.concatenate([last, frames]), axis=0)
+        differences += np.einsum("thw,thw->hw", steps, steps, dtype=np.float64)
+        last = frames[-1:].copy()
+        means = _group_means(frames, group)
+        np.maximum(peak, means.max(axis=0), out=peak)
+        neighbours.add(means)
+    mean = total / movie.n_frames
+    noise = np.sqrt(differences / max(2 * (movie.n_frames - 1), 1) / group)
+    pnr = np.divide(peak - mean, noise, out=np.zeros_like(mean), where=noise > 0)
+    return SummaryImages(*(image.astype(np.float32) for image in (mean, peak, neighbours.correlation(), pnr)))
+
+
+def _group_means(frames: np.ndarray, group: int) -> np.ndarray:
+    """Means of groups of frames (the last one may be shorter), shape (ceil(n / group), H, W)."""
+    starts = np.arange(0, len(frames), group)
+    counts = np.diff(np.append(starts, len(frames))).astype(np.float32)
+    return np.add.reduceat(frames, starts, axis=0) / counts[:, None, None]
+
+
+class _NeighbourSums:
+    """Running sums from which the correlation of pixels with their neighbours follows."""
+
+    # each pair of neighbours once: right, below, and the two diagonals below
+    PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.n = 0
+        self.offset: np.ndarray | None = None
+        self.sum, self.square = np.zeros(shape), np.zeros(shape)
+        self.products = [np.zeros(self._views(self.sum, pair)[0].shape) for pair in self.PAIRS]
+
+    @staticmethod
+    def _views(images: np.ndarray, pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The two overlapping parts of images (..., H, W) that are ``pair`` pixels apart."""
+        dy, dx = pair
+        height, width = images.shape[-2:]
+        near = images[..., : height - dy, max(-dx, 0) : width - max(dx, 0)]
+        return near, images[..., dy:, max(dx, 0) : width - max(-dx, 0)]
+
+    def add(self, frames: np.ndarray) -> None:
+        """Add frames (n, H, W)."""
+        if self.offset is None:
+            self.offset = frames.mean(axis=0)  # sums of deviations lose no digits
+        frames = frames - self.offset
+        self.n += len(frames)
+        self.sum += frames.sum(axis=0)
+        self.square += np.einsum("thw,thw->hw", frames, frames)
+        for product, pair in zip(self.products, self.PAIRS, strict=True):
+            product += np.einsum("thw,thw->hw", *self._views(frames, pair))
+
+    def correlation(self) -> np.ndarray:
+        """Mean correlation of each pixel with its neighbours, shape (H, W)."""
+        mean = self.sum / self.n
+        sd = np.sqrt(np.maximum(self.square / self.n - mean**2, 0))
+        total, count = np.zeros_like(mean), np.zeros_like(mean)
+        for product, pair in zip(self.products, self.PAIRS, strict=True):
+            (mean_a, mean_b), (sd_a, sd_b) = self._views(mean, pair), self._views(sd, pair)
+            scale = sd_a * sd_b
+            value = np.divide(product / self.n - mean_a * mean_b, scale, out=np.zeros_like(scale), where=scale > 1e-9)
+            for part, amount in ((total, value), (count, np.ones_like(value))):
+                for view in self._views(part, pair):
+                    view += amount
+        return np.clip(np.divide(total, count, out=np.zeros_like(total), where=count > 0), -1, 1)
