@@ -16,12 +16,11 @@ _HOMES = {
     "io": ("load_movie", "save_movie", "save_results", "load_results"),
     "manifest": ("fetch", "load"),
     "simulate": ("two_photon", "one_photon"),
-    "motion": ("estimate_shifts", "apply_shifts"),
+    "motion": ("register", "estimate_shifts", "apply_shifts"),
     "traces": ("extract_traces", "estimate_dff"),
-    "deconvolve": ("deconvolve",),
     "metrics": ("match_footprints",),
     "pipeline": ("run", "PipelineConfig"),
-    "report": ("write_report",),
+    "report": ("write_report", "write_tables"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME_OF]

@@ -94,7 +94,7 @@ class _NeighbourSums:
 
     @staticmethod
     def _views(images: np.ndarray, pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The two overlapping parts of images (..., H, W) that are ``pair`` pixels apart."""
+        """Cut the two overlapping parts of images (..., H, W) that are ``pair`` pixels apart."""
         dy, dx = pair
         height, width = images.shape[-2:]
         near = images[..., : height - dy, max(-dx, 0) : width - max(dx, 0)]

@@ -2,11 +2,12 @@
 
 from calcium_helpers.motion.config import ONE_PHOTON, TWO_PHOTON, MotionConfig
 from calcium_helpers.motion.quality import MotionQuality, estimate_quality
-from calcium_helpers.motion.register import Registration, apply_shifts, estimate_shifts, register
-from calcium_helpers.motion.template import estimate_bidiphase, estimate_template
+from calcium_helpers.motion.register import SMALLEST_SIDE_PX, Registration, apply_shifts, estimate_shifts, register
+from calcium_helpers.motion.template import estimate_bidiphase, estimate_template, sample_frames
 
 __all__ = [
     "ONE_PHOTON",
+    "SMALLEST_SIDE_PX",
     "TWO_PHOTON",
     "MotionConfig",
     "MotionQuality",
@@ -17,4 +18,5 @@ __all__ = [
     "estimate_shifts",
     "estimate_template",
     "register",
+    "sample_frames",
 ]

@@ -1,0 +1,54 @@
+"""What a run may be told: one dataclass, with the steps' own configurations inside."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from calcium_helpers.indicators import get_indicator
+from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Parameters of a run; ``PipelineConfig.for_modality("2p")`` gives the defaults of a modality."""
+
+    modality: Literal["2p", "1p"]
+    """Two-photon or one-photon; asked for, never guessed."""
+    motion: MotionConfig | None = TWO_PHOTON
+    """Motion correction; None skips it."""
+    detector: str = "cnmf"
+    """A name from ``DETECTORS``."""
+    cnmf: CNMFConfig = field(default_factory=CNMFConfig)
+    """Parameters of the detector ``cnmf``."""
+    offset: float = 0.0
+    """Counts that mean no light (the camera's or digitiser's offset): dF/F is relative to the light above it."""
+    neuropil: float | Literal["fit"] = "fit"
+    """Share of the surrounding neuropil taken out of each cell, 0..1, or fitted cell by cell."""
+    baseline: Literal["percentile", "maximin"] = "percentile"
+    """Baseline F0 of dF/F."""
+    baseline_window_s: float = 60.0
+    """Window of the baseline, s."""
+    polarity: Literal[1, -1] = 1
+    """-1 for indicators that dim when calcium rises."""
+    deconvolution: Literal["ar1", "ar2"] = "ar2"
+    """Model of calcium for spike inference."""
+    indicator: str | None = None
+    """Take rise and decay from the indicator table; None estimates the decay from each trace."""
+
+    def __post_init__(self) -> None:
+        if self.modality not in ("2p", "1p"):
+            raise ValueError(f'modality must be "2p" or "1p", got {self.modality!r}')
+        if self.indicator is not None:
+            get_indicator(self.indicator)
+
+    @classmethod
+    def for_modality(cls, modality: str, **changes: Any) -> PipelineConfig:
+        """Return the defaults of "2p" or "1p", with the named fields changed."""
+        defaults = {"motion": ONE_PHOTON if modality == "1p" else TWO_PHOTON}
+        return cls(**{"modality": modality, **defaults, **changes})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all parameters as nested plain types."""
+        return asdict(self)

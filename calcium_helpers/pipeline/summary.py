@@ -1,0 +1,97 @@
+"""The numbers that a report states."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import numpy as np
+
+from calcium_helpers import metrics
+from calcium_helpers.containers import Movie, Shifts
+from calcium_helpers.motion import MotionQuality
+from calcium_helpers.noise import estimate_noise
+from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.steps import Activity
+from calcium_helpers.results import Detection, Simulation
+
+PACKAGES = ("calcium-helpers", "numpy", "scipy", "numba", "torch", "pandas", "h5py", "tifffile")
+SPIKE_BIN_S = 0.1
+
+
+def summarise_run(
+    movie: Movie, config: PipelineConfig, shifts: Shifts | None, quality: MotionQuality | None, detection: Detection,
+    activity: Activity, warnings: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Collect the numbers of a run; those of traces are over accepted cells."""
+    accepted = detection.scores["accepted"].to_numpy(dtype=bool)
+    n_accepted = int(accepted.sum())
+    n_frames, height, width = movie.shape
+    if not n_accepted:
+        warnings.append("no cell was accepted: the funnel says what was found and why it was left out")
+    if movie.times_s is not None and n_frames > 2:
+        steps = np.diff(movie.times_s)
+        n_gaps = int((steps > 1.5 * np.median(steps)).sum())
+        if n_gaps:
+            warnings.append(f"{n_gaps} gaps in the frame times: rates are counted as if there were none")
+    noise = estimate_noise(activity.dff.select(accepted))
+    spikes = activity.spikes.select(accepted).values
+    return {
+        "source": movie.history[0] if movie.history else "array",
+        "fs_hz": float(movie.fs), "n_frames": n_frames, "duration_s": movie.duration_s, "height_px": height,
+        "width_px": width, "pixel_um": movie.pixel_um, "modality": config.modality,
+        "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,
+        "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
+        "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": _median(noise),
+        "mean_rate": float((spikes > 0).sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
+        "warnings": warnings, "versions": _versions(),
+    }  # fmt: skip
+
+
+def score_against_truth(truth: Simulation, shifts: Shifts | None, detection: Detection, activity: Activity) -> dict[str, Any]:
+    """Compare with a simulation: cells at IoU 0.5, traces and spikes (0.1-s bins, no lag) of matched cells, motion."""
+    rows = detection.scores["accepted"].to_numpy(dtype=bool)
+    matching = metrics.match_footprints(detection.footprints.select(rows), truth.footprints)
+    traces = metrics.trace_correlation(activity.dff.select(rows), truth.calcium, matching)
+    spikes = metrics.spike_correlation(activity.spikes.select(rows), truth.spikes, matching, bin_s=SPIKE_BIN_S)
+    scores: dict[str, Any] = {
+        "n_truth": len(truth.footprints), "f1": matching.f1, "precision": matching.precision, "recall": matching.recall,
+        "trace_correlation_all": traces.all, "trace_correlation_matched": traces.matched,
+        "spike_correlation": spikes.matched,
+    }  # fmt: skip
+    if shifts is not None:
+        scores["rigid_rms_px"] = metrics.rigid_rms(shifts, truth.shifts)
+        scores["field_rms_px"] = metrics.field_rms(shifts, truth.shifts)
+    return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in scores.items()}
+
+
+def _motion(shifts: Shifts | None, quality: MotionQuality | None) -> dict[str, Any] | None:
+    """Numbers on motion, None where it was not corrected."""
+    if shifts is None or quality is None:
+        return None
+    length = np.hypot(*shifts.rigid_yx.T)
+    return {
+        "mode": "piecewise" if shifts.is_piecewise else "rigid",
+        "max_shift_px": float(length.max()), "rms_shift_px": float(np.sqrt((length**2).mean())),
+        "n_bad_frames": len(shifts.bad_frames), "bidiphase_px": shifts.bidiphase_px,
+        "template_correlation_before": quality.correlation_before, "template_correlation_after": quality.correlation_after,
+        "crispness_before": quality.crispness_before, "crispness_after": quality.crispness_after,
+        "residual_px": quality.residual_px,
+    }  # fmt: skip
+
+
+def _median(values: Any) -> float | None:
+    """Median, None of nothing."""
+    return float(np.median(values)) if len(values) else None
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the packages that make the numbers."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,75 @@
+"""Intermediates on disk: what a step made is found again by a key of its inputs and parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calcium_helpers.containers import Movie
+
+SAMPLED_FRAMES = 16
+
+
+class WorkDir:
+    """A folder ``<step>-<key>.<suffix>``; files are written under a temporary name, then renamed.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where intermediates lie; None keeps nothing.
+    movie : Movie
+        The input: its shape, rate, history and a sample of its frames enter every key.
+    """
+
+    def __init__(self, folder: Path | None, movie: Movie) -> None:
+        self.folder = folder
+        self._chain = hashlib.sha256(_fingerprint(movie))
+
+    def path(self, step: str, parameters: dict[str, Any], suffix: str) -> Path | None:
+        """Name the file of a step; its key covers ``parameters`` and those of all steps asked for before."""
+        self._chain.update(json.dumps([step, parameters], sort_keys=True, default=str).encode())
+        if self.folder is None:
+            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{step}-{self._chain.hexdigest()[:12]}.{suffix}"
+
+
+def create_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Open a new float32 ``.npy`` of that shape for writing, under a temporary name; ``finish`` renames it."""
+    return np.lib.format.open_memmap(_part(path), mode="w+", dtype=np.float32, shape=shape)
+
+
+def finish(path: Path) -> None:
+    """Give a file written under its temporary name its own."""
+    os.replace(_part(path), path)
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write named arrays (no pickles) to an ``.npz``."""
+    with _part(path).open("wb") as file:
+        np.savez(file, **arrays)
+    finish(path)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what ``save_arrays`` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _fingerprint(movie: Movie) -> bytes:
+    """Bytes that change when the movie does: sampled frames, since hashing terabytes would take as long as the work."""
+    indices = np.unique(np.linspace(0, movie.n_frames - 1, SAMPLED_FRAMES).astype(int))
+    digest = hashlib.sha256(repr((movie.shape, movie.fs, str(movie.data.dtype), movie.history)).encode())
+    for index in indices:
+        digest.update(np.ascontiguousarray(movie.frames(int(index), int(index) + 1)).tobytes())
+    return digest.digest()
