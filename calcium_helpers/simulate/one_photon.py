@@ -118,8 +118,7 @@ def one_photon(config: OnePhotonConfig | None = None, *, seed: int = 0, progress
         return (glow + spatial @ brightness[frame]).reshape(canvas)
 
     movie = render.render_movie(
-        scene, displacement, shape, seed=streams[1], read_noise=config.read_noise, gain=config.gain, offset=100,
-        progress=progress,
+        scene, displacement, shape, seed=streams[1], read_noise=config.read_noise, gain=config.gain, progress=progress,
     )  # fmt: skip
     template = (static + spatial @ baseline.astype(np.float32)).reshape(canvas)
     note = f"simulated one-photon movie, seed {seed}"

@@ -14,6 +14,7 @@ from calcium_helpers.results import Simulation
 from calcium_helpers.simulate.motion import draw_field, draw_rigid_motion, invert_displacement
 from calcium_helpers.warp import warp_grid
 
+OFFSET = 100  # counts without light
 MARGIN_PX = 12  # the scene is drawn larger than the frame by this much, so that motion brings in tissue, not an edge
 
 
@@ -31,7 +32,6 @@ def render_movie(
     seed: np.random.SeedSequence,
     read_noise: float,
     gain: float,
-    offset: float,
     progress: bool,
 ) -> np.ndarray:
     """Record ``scene(t)``, photons on a canvas ``MARGIN_PX`` larger a side, through motion and noise as uint16 (T, H, W).
@@ -48,7 +48,7 @@ def render_movie(
         warp_grid(scene(frame), grid[frame], MARGIN_PX, expected)
         electrons = rng.poisson(np.maximum(expected, 0, out=expected)).astype(np.float32)
         electrons += read_noise * rng.standard_normal(shape, dtype=np.float32)
-        movie[frame] = np.clip(np.rint(electrons * gain + offset), 0, 65535)
+        movie[frame] = np.clip(np.rint(electrons * gain + OFFSET), 0, 65535)
 
     with ThreadPoolExecutor() as pool:
         jobs = pool.map(record, range(n_frames), seed.spawn(n_frames))

@@ -130,7 +130,6 @@ def two_photon(config: TwoPhotonConfig | None = None, *, seed: int = 0, progress
         seed=streams[1],
         read_noise=config.read_noise,
         gain=config.gain,
-        offset=100,
         progress=progress,
     )
     if config.bidiphase_px:
