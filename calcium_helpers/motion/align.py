@@ -8,7 +8,7 @@ the spectrum's rows and columns carry all of it: the inverse transforms are four
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 from calcium_helpers.motion import kernels
 from calcium_helpers.motion.config import MotionConfig
@@ -27,8 +27,10 @@ class Reference:
         self.limit_px = config.shift_limit_px(self.shape)
         self.window_y, self.window_x = (_edge_window(n, min(2 * self.limit_px, n / 4)) for n in self.shape)
         self.size = fft.next_fast_len(height, real=True), fft.next_fast_len(width, real=True)
+        sharp = np.empty_like(self.template)
+        highpass(self.template, config.highpass_px, sharp)
         padded = np.zeros(self.size, dtype=np.float32)
-        kernels.taper(self.template, float(self.template.mean()), self.window_y, self.window_x, padded)
+        kernels.taper(sharp, float(sharp.mean()), self.window_y, self.window_x, padded)
         self.spectrum = _reference_spectrum(padded, config)
 
         self.grid = config.grid_shape(self.shape) if config.piecewise else (1, 1)
@@ -36,7 +38,7 @@ class Reference:
         self.corners = _block_corners(self.shape, self.grid, self.block)
         self.block_window = np.hanning(self.block + 2)[1:-1].astype(np.float32)
         blocks = np.empty((len(self.corners), self.block, self.block), dtype=np.float32)
-        kernels.cut_blocks(self.template, self.corners, 0, 0, self.block_window, blocks)
+        kernels.cut_blocks(sharp, self.corners, 0, 0, self.block_window, blocks)
         self.block_spectra = np.stack([_reference_spectrum(block, config) for block in blocks])
 
 
@@ -47,6 +49,7 @@ class Aligner:
         self.reference = reference
         self.bidiphase_px = float(bidiphase_px)
         self.frame = np.empty(reference.shape, dtype=np.float32)
+        self.sharp = self.frame if reference.config.highpass_px is None else np.empty_like(self.frame)
         self.padded = np.zeros(reference.size, dtype=np.float32)
         self.cross = np.empty(reference.spectrum.shape, dtype=np.complex64)
         n = len(reference.corners)
@@ -66,6 +69,9 @@ class Aligner:
         """
         reference = self.reference
         mean = kernels.to_float(raw, self.bidiphase_px, self.frame)
+        if reference.config.highpass_px is not None:
+            highpass(self.frame, reference.config.highpass_px, self.sharp)
+            mean = float(self.sharp.mean())
         dy, dx = self._rigid_shift(mean)
         if reference.config.piecewise:
             grid = self._block_shifts(dy, dx)
@@ -79,7 +85,7 @@ class Aligner:
     def _rigid_shift(self, mean: float) -> tuple[float, float]:
         """Shift of the whole frame, px."""
         reference = self.reference
-        kernels.taper(self.frame, mean, reference.window_y, reference.window_x, self.padded)
+        kernels.taper(self.sharp, mean, reference.window_y, reference.window_x, self.padded)
         kernels.cross_power(fft.rfft2(self.padded), reference.spectrum, self.cross)
         return _peak(self.cross, reference.size, reference.limit_px)
 
@@ -87,7 +93,7 @@ class Aligner:
         """Shift of each block, px, starting from the rigid shift."""
         reference = self.reference
         whole = round(dy), round(dx)
-        kernels.cut_blocks(self.frame, reference.corners, *whole, reference.block_window, self.blocks)
+        kernels.cut_blocks(self.sharp, reference.corners, *whole, reference.block_window, self.blocks)
         grid = np.empty((*reference.grid, 2), dtype=np.float32)
         reach = reference.config.max_deviation_px + 0.5
         columns = reference.grid[1]
@@ -97,6 +103,23 @@ class Aligner:
         deviation = grid + np.array(whole, np.float32) - np.array((dy, dx), np.float32)
         limit = reference.config.max_deviation_px
         return np.clip(deviation, -limit, limit) + np.array((dy, dx), np.float32)
+
+
+def highpass(image: np.ndarray, sd_px: float | None, out: np.ndarray) -> None:
+    """Subtract the local mean over a box of standard deviation ``sd_px``; copy where None.
+
+    In the image, not in the spectrum: the slope of a bright background times a block's window has all frequencies.
+    """
+    if sd_px is None:
+        out[...] = image
+        return
+    ndimage.uniform_filter(image, box_width(sd_px), output=out, mode="nearest")
+    np.subtract(image, out, out=out)
+
+
+def box_width(sd_px: float) -> int:
+    """Odd width of the box with this standard deviation, px."""
+    return 2 * round(np.sqrt(3) * sd_px) + 1
 
 
 def _peak(cross: np.ndarray, size: tuple[int, int], limit_px: float) -> tuple[float, float]:
@@ -110,7 +133,7 @@ def _peak(cross: np.ndarray, size: tuple[int, int], limit_px: float) -> tuple[fl
 
 
 def _reference_spectrum(image: np.ndarray, config: MotionConfig) -> np.ndarray:
-    """Low frequencies of an image, half whitened and weighted by the band-pass."""
+    """Low frequencies of an image, half whitened and weighted by the low-pass."""
     height, width = image.shape
     rows, columns = 2 * max(height // 4, 1), max(width // 4, 1) + 1
     spectrum = fft.rfft2(image)
@@ -118,8 +141,6 @@ def _reference_spectrum(image: np.ndarray, config: MotionConfig) -> np.ndarray:
     low = spectrum[keep][:, :columns]
     frequency = np.hypot(fft.fftfreq(height)[keep][:, None], fft.rfftfreq(width)[None, :columns])
     weight = np.exp(-2 * (np.pi * config.smooth_px * frequency) ** 2)
-    if config.highpass_px is not None:
-        weight *= 1 - np.exp(-2 * (np.pi * config.highpass_px * frequency) ** 2)
     # the root keeps half of the template's own spectrum: frequencies where it has no signal would only add noise
     return (low / np.sqrt(np.abs(low) + 1e-12) * weight).astype(np.complex64)
 

@@ -20,7 +20,7 @@ class MotionConfig:
     smooth_px: float = 1.5
     """Low-pass (sd of a Gaussian) before correlating, px: more for dimmer movies."""
     highpass_px: float | None = None
-    """High-pass (sd of a Gaussian) before correlating, px: takes the glow out of one-photon movies; None for none."""
+    """High-pass (sd of a box whose mean is subtracted) before correlating, px: takes the glow out of one-photon movies."""
     bidiphase: bool = True
     """Estimate and correct the offset between forward and backward lines (bidirectional scanning)."""
     n_template_frames: int = 400
@@ -42,5 +42,5 @@ class MotionConfig:
         return max(1, round(shape[0] / self.block_px)), max(1, round(shape[1] / self.block_px))
 
 
-ONE_PHOTON = MotionConfig(smooth_px=2.0, highpass_px=8.0, bidiphase=False)
+ONE_PHOTON = MotionConfig(highpass_px=3.0, bidiphase=False)
 TWO_PHOTON = MotionConfig()

@@ -215,11 +215,12 @@ def correlate(image: np.ndarray, template: np.ndarray, border: int) -> float:
     sx = sy = sxx = syy = sxy = 0.0
     height, width = image.shape
     n = max((height - 2 * border) * (width - 2 * border), 1)
+    pivot_a, pivot_b = image[height // 2, width // 2], template[height // 2, width // 2]  # keeps float32 sums exact enough
     for i in range(border, height - border):
         rx = ry = rxx = ryy = rxy = np.float32(0)
         left, right = image[i, border : width - border], template[i, border : width - border]
         for j in range(len(left)):
-            a, b = left[j], right[j]
+            a, b = left[j] - pivot_a, right[j] - pivot_b
             rx += a
             ry += b
             rxx += a * a

@@ -76,7 +76,7 @@ def register(
     Raises
     ------
     ValueError
-        When frames are smaller than 16 px a side, or ``template`` or ``out`` do not fit the movie.
+        When frames are smaller than 16 px a side, ``template`` or ``out`` do not fit the movie, or there is no such device.
     """
     if out is None:
         out = np.empty(movie.shape, dtype=np.float32)
@@ -126,6 +126,10 @@ def _estimate(
         raise ValueError(f"motion correction needs frames of at least {SMALLEST_SIDE_PX} px a side, got {shape}: skip it")
     if template is not None and np.shape(template) != shape:
         raise ValueError(f"template must have the frame's shape {shape}, got {np.shape(template)}")
+    if device != "cpu":
+        from calcium_helpers.motion import gpu
+
+        gpu.find_device(device)  # before the template is made in vain
     sample = sample_frames(movie, config.n_template_frames)
     bidiphase_px = estimate_bidiphase(sample) if config.bidiphase else 0.0
     if template is None:
@@ -137,9 +141,7 @@ def _estimate(
             lambda: Aligner(reference, bidiphase_px), _chunks(movie), movie.n_frames, out=out, progress=progress
         )
     else:
-        from calcium_helpers.motion.gpu import align_batches
-
-        grids, correlation = align_batches(reference, bidiphase_px, movie, out=out, device=device, progress=progress)
+        grids, correlation = gpu.align_batches(reference, bidiphase_px, movie, out=out, device=device, progress=progress)
     bad = find_bad_frames(grids.mean(axis=(1, 2)), correlation, reference.limit_px)
     if 0 < len(bad) < movie.n_frames:
         logger.warning("%d of %d frames could not be aligned: %s ...", len(bad), movie.n_frames, bad[:5].tolist())
@@ -176,7 +178,7 @@ def valid_rectangle(grids: np.ndarray, shape: tuple[int, int]) -> tuple[int, int
 def _chunks(movie: Movie) -> Iterator[tuple[int, np.ndarray]]:
     """Read the movie in chunks ``(start, frames)``."""
     for start in range(0, movie.n_frames, threads.CHUNK_FRAMES):
-        yield start, movie.frames(start, min(start + threads.CHUNK_FRAMES, movie.n_frames))
+        yield start, threads.read_frames(movie, start, min(start + threads.CHUNK_FRAMES, movie.n_frames))
 
 
 def _interpolate(grids: np.ndarray, bad: np.ndarray) -> None:
@@ -191,7 +193,7 @@ def _apply(movie: Movie, yx: np.ndarray, indices: np.ndarray, bidiphase_px: floa
     """Warp the frames ``indices`` by ``yx`` into ``out``."""
     frame = np.empty(movie.shape[1:], dtype=np.float32)
     for index in indices:
-        kernels.to_float(movie.frames(int(index), int(index) + 1)[0], bidiphase_px, frame)
+        kernels.to_float(threads.read_frames(movie, int(index), int(index) + 1)[0], bidiphase_px, frame)
         if yx.ndim == 4:
             warp_grid(frame, np.ascontiguousarray(yx[index]), 0, out[index])
         else:

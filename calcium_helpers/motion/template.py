@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 from calcium_helpers.containers import Movie
 from calcium_helpers.motion.align import Aligner, Reference
 from calcium_helpers.motion.config import MotionConfig
-from calcium_helpers.motion.threads import align_frames
+from calcium_helpers.motion.threads import align_frames, read_frames
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ KEEP_FRACTION = 0.8  # the frames that correlate best make the next template
 def sample_frames(movie: Movie, n: int) -> np.ndarray:
     """Read up to ``n`` evenly spaced frames, shape (n, H, W)."""
     indices = np.unique(np.linspace(0, movie.n_frames - 1, min(n, movie.n_frames)).astype(int))
-    return np.concatenate([movie.frames(i, i + 1) for i in indices])
+    return np.concatenate([read_frames(movie, i, i + 1) for i in indices])
 
 
 def estimate_bidiphase(frames: np.ndarray) -> float:

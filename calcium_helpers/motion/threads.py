@@ -11,11 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
+from calcium_helpers.containers import Movie
 from calcium_helpers.motion.align import Aligner
 
 CHUNK_FRAMES = 16
 
 Chunks = Iterator[tuple[int, np.ndarray]]
+
+
+def read_frames(movie: Movie, start: int, stop: int) -> np.ndarray:
+    """Read frames as a type that the kernels know: native byte order, floats of 32 bits or more."""
+    frames = movie.frames(start, stop)
+    return np.ascontiguousarray(frames, dtype=np.float32 if frames.dtype == np.float16 else frames.dtype.newbyteorder("="))
 
 
 def align_frames(
