@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from calcium_helpers import __version__
 
 if TYPE_CHECKING:
+    from calcium_helpers.containers import Movie
+    from calcium_helpers.pipeline import PipelineConfig
     from calcium_helpers.results import Results
 
 DEMO = "demo_2p"
@@ -70,7 +72,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     report = commands.add_parser(
         "report",
         help="analyse a movie and write a report",
-        description="Analyse a movie: motion, cells, traces, spikes, report. Run again, it resumes after the last finished step.",
+        description="Analyse a movie: motion, cells, traces, spikes, report. Run again to resume after the last finished step.",
     )
     report.add_argument("movie", nargs="?", help="file, folder or name from the list; the built-in movie where not given")
     report.add_argument("-o", "--out", default="report", type=Path, help="folder to write to (default: report/)")
@@ -132,7 +134,7 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> object:
+def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> PipelineConfig:
     """Turn options into a configuration of the pipeline."""
     from dataclasses import replace
 
@@ -157,11 +159,8 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> o
     return replace(config, motion=motion)
 
 
-def _needs(movie: object) -> str:
+def _needs(movie: Movie) -> str:
     """Say what a run will take, before it starts."""
-    from calcium_helpers.containers import Movie
-
-    assert isinstance(movie, Movie)
     n, height, width = movie.shape
     disk_gb = 4 * n * height * width / 1e9
     return (

@@ -16,7 +16,7 @@ CHUNK_BYTES = 64 * 2**20
 class SummaryImages(NamedTuple):
     """Images (H, W), float32, of a movie.
 
-    ``mean`` and ``max`` in counts (the maximum is over means of about half a second, so that it shows cells, not noise),
+    ``mean`` and ``max`` in counts (the maximum is over means of half a second, so that it shows cells, not noise),
     ``correlation`` between a pixel and its eight neighbours, ``pnr`` the peak over the noise of those means.
     """
 
@@ -53,7 +53,7 @@ def summarise(movie: Movie, *, progress: bool = False) -> SummaryImages:
         Constant pixels and one-frame movies have correlation and pnr 0.
     """
     height, width = movie.shape[1:]
-    group = max(1, round(movie.fs / 2))
+    groups = _Groups(min(max(1, round(movie.fs / 2)), movie.n_frames), (height, width))
     total = np.zeros((height, width))
     differences = np.zeros((height, width))
     peak = np.full((height, width), -np.inf, dtype=np.float32)
@@ -64,20 +64,32 @@ def summarise(movie: Movie, *, progress: bool = False) -> SummaryImages:
         steps = np.diff(frames if last is None else np.concatenate([last, frames]), axis=0)
         differences += np.einsum("thw,thw->hw", steps, steps, dtype=np.float64)
         last = frames[-1:].copy()
-        means = _group_means(frames, group)
-        np.maximum(peak, means.max(axis=0), out=peak)
-        neighbours.add(means)
+        means = groups.add(frames)
+        if len(means):
+            np.maximum(peak, means.max(axis=0), out=peak)
+            neighbours.add(means)
     mean = total / movie.n_frames
-    noise = np.sqrt(differences / max(2 * (movie.n_frames - 1), 1) / group)
+    noise = np.sqrt(differences / max(2 * (movie.n_frames - 1), 1) / groups.size)
     pnr = np.divide(peak - mean, noise, out=np.zeros_like(mean), where=noise > 0)
     return SummaryImages(*(image.astype(np.float32) for image in (mean, peak, neighbours.correlation(), pnr)))
 
 
-def _group_means(frames: np.ndarray, group: int) -> np.ndarray:
-    """Means of groups of frames (the last one may be shorter), shape (ceil(n / group), H, W)."""
-    starts = np.arange(0, len(frames), group)
-    counts = np.diff(np.append(starts, len(frames))).astype(np.float32)
-    return np.add.reduceat(frames, starts, axis=0) / counts[:, None, None]
+class _Groups:
+    """Means of groups of frames, which may reach from one chunk into the next; an incomplete last one is left out."""
+
+    def __init__(self, size: int, shape: tuple[int, int]) -> None:
+        self.size = size
+        self.n_open = 0
+        self.sum = np.zeros(shape, dtype=np.float32)
+
+    def add(self, frames: np.ndarray) -> np.ndarray:
+        """Return the means (n, H, W) of the groups that these frames complete."""
+        ends = np.arange(self.size - self.n_open, len(frames) + 1, self.size)
+        sums = np.add.reduceat(frames, np.append(0, ends[ends < len(frames)]), axis=0)
+        sums[0] += self.sum
+        self.n_open = (self.n_open + len(frames)) % self.size
+        self.sum = sums[-1].copy() if self.n_open else np.zeros_like(self.sum)
+        return sums[: len(ends)] / np.float32(self.size)
 
 
 class _NeighbourSums:

@@ -38,7 +38,13 @@ def check_ids(ids: np.ndarray | None, n: int) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def as_rows(rows: np.ndarray) -> np.ndarray:
-    """Turn a boolean mask, an index array or an empty list into row indices."""
+def as_rows(rows: np.ndarray, n: int) -> np.ndarray:
+    """Turn a boolean mask over ``n`` rows, an index array or an empty list into row indices."""
     rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+    if rows.dtype == bool:
+        if rows.shape != (n,):
+            raise ValueError(f"rows as a mask must have one entry a row ({n}), got shape {rows.shape}")
+        return np.flatnonzero(rows)
+    if rows.size and not np.issubdtype(rows.dtype, np.integer):
+        raise TypeError(f"rows must be a boolean mask or integers, got {rows.dtype}")
+    return rows.astype(np.int64)

@@ -86,7 +86,7 @@ class Footprints(Container):
 
     def select(self, rows: np.ndarray) -> Footprints:
         """Keep the given rows (indices or a boolean mask), with their ids."""
-        rows = as_rows(rows)
+        rows = as_rows(rows, len(self))
         return Footprints(self.weights[rows], self.shape, self.ids[rows])
 
 
@@ -137,7 +137,7 @@ class Traces(Container):
 
     def select(self, rows: np.ndarray) -> Traces:
         """Keep the given rows (indices or a boolean mask), with their ids."""
-        rows = as_rows(rows)
+        rows = as_rows(rows, len(self))
         return self.replace(values=self.values[rows], ids=self.ids[rows])
 
 

@@ -1,0 +1,134 @@
+"""Intermediates: a key for everything that could change a result, and no half-written file taken for a whole one."""
+
+import numpy as np
+import pytest
+
+from calcium_helpers.containers import Movie
+from calcium_helpers.workdir import WorkDir, create_array, finish, load_arrays, save_arrays
+
+FRAMES = np.random.default_rng(0).integers(0, 900, (40, 6, 7)).astype(np.uint16)
+MOVIE = Movie(FRAMES, fs=30, history=("loaded a.tif",))
+
+
+def key(folder, movie=MOVIE, steps=(("motion", {"a": 1, "b": None}),)):
+    work = WorkDir(folder, movie)
+    return [work.path(step, parameters, "npz").name for step, parameters in steps][-1]
+
+
+def test_equal_inputs_give_equal_keys(tmp_path):
+    name = key(tmp_path)
+    assert name.startswith("motion-")
+    assert name.endswith(".npz")
+    assert name == key(tmp_path / "other", MOVIE.replace(data=FRAMES.copy()))
+    assert name == key(tmp_path, steps=[("motion", {"b": None, "a": 1})])  # the order of a dict means nothing
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fs": 31},
+        {"history": ("loaded b.tif",)},
+        {"data": FRAMES[:39]},
+        {"data": FRAMES.astype(np.int32)},
+        {"data": FRAMES[:, ::-1]},
+        {"data": FRAMES.reshape(40, 7, 6)},
+        *({"data": np.where(np.arange(40)[:, None, None] == frame, FRAMES + 1, FRAMES)} for frame in (0, 39)),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_movie_has_another_key(tmp_path, changes):
+    assert key(tmp_path, MOVIE.replace(**changes)) != key(tmp_path)
+
+
+def test_every_frame_of_a_short_movie_counts(tmp_path):
+    frames = FRAMES[:16]
+    names = {key(tmp_path, MOVIE.replace(data=frames))}
+    for frame in range(16):
+        changed = frames.copy()
+        changed[frame, 3, 3] += 1
+        names.add(key(tmp_path, MOVIE.replace(data=changed)))
+    assert len(names) == 17
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("motion", {"a": 2, "b": None})],
+        [("motion", {"a": 1, "b": False})],
+        [("motion", {"a": 1})],
+        [("detect", {"a": 1, "b": None})],
+        [("detect", {}), ("motion", {"a": 1, "b": None})],
+    ],
+    ids=str,
+)
+def test_other_parameters_steps_and_orders_have_other_keys(tmp_path, steps):
+    assert key(tmp_path, steps=steps) != key(tmp_path)
+
+
+def test_a_step_depends_on_the_steps_before(tmp_path):
+    first, second = (key(tmp_path, steps=[("motion", {"a": a}), ("detect", {"x": 1})]) for a in (1, 2))
+    assert first != second
+    assert first.startswith("detect-")
+
+
+def test_without_a_folder_nothing_is_named_or_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert WorkDir(None, MOVIE).path("motion", {}, "npy") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_is_made_when_it_is_needed(tmp_path):
+    work = WorkDir(tmp_path / "a" / "work", MOVIE)
+    assert not (tmp_path / "a").exists()
+    assert work.path("motion", {}, "npy").parent.is_dir()
+
+
+def test_an_array_has_its_name_only_when_it_is_finished(tmp_path):
+    path = tmp_path / "motion-1.npy"
+    array = create_array(path, FRAMES.shape)
+    array[:] = FRAMES
+    array.flush()
+    assert not path.exists()
+    finish(path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    stored = np.load(path, mmap_mode="r")
+    assert stored.dtype == np.float32
+    np.testing.assert_array_equal(stored, FRAMES)
+
+
+def test_a_left_over_part_is_overwritten(tmp_path):
+    path = tmp_path / "motion-1.npy"
+    path.with_name(path.name + ".part").write_bytes(b"half a file")
+    assert not path.exists()
+    create_array(path, (2, 3, 4))[:] = 5
+    finish(path)
+    np.testing.assert_array_equal(np.load(path), np.full((2, 3, 4), 5))
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    arrays = {"yx": FRAMES[0] / 3, "note": np.array("corrected, \u00b5m"), "none": np.zeros((0, 3)), "number": np.array(1.5)}
+    save_arrays(tmp_path / "a.npz", **arrays)
+    stored = load_arrays(tmp_path / "a.npz")
+    assert stored.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert stored[name].dtype == array.dtype
+        np.testing.assert_array_equal(stored[name], array)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    class Refuses:
+        def __array__(self, dtype=None, copy=None):
+            raise OSError("disk full")
+
+    save_arrays(tmp_path / "a.npz", a=np.arange(3))
+    with pytest.raises(OSError, match="disk full"):
+        save_arrays(tmp_path / "a.npz", a=np.arange(5), b=Refuses())
+    assert load_arrays(tmp_path / "a.npz")["a"].tolist() == [0, 1, 2]
+
+
+def test_pickles_are_neither_read(tmp_path):
+    path = tmp_path / "a.npz"
+    with path.open("wb") as file:
+        np.savez(file, a=np.array([{"not": "numbers"}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        load_arrays(path)
