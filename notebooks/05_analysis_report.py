@@ -1,0 +1,235 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From a raw movie to a report
+# [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/calcium-helpers/calcium_helpers/blob/main/notebooks/05_analysis_report.ipynb)
+#
+# **What you will get.** A simulated two-photon movie goes through motion correction, cell detection, traces and spikes; after
+# each step we ask how much of the truth was recovered. Then one call does it all again and writes a report to open in a
+# browser, and three lines do the same for your own recording.
+#
+# **How long it takes.** One to two minutes on two processor cores, half of it to simulate and to compile. No GPU, no download.
+#
+# **Methods.** Motion: phase correlation, rigid, then piecewise-rigid (Pnevmatikakis and Giovannucci 2017,
+# doi:10.1016/j.jneumeth.2017.07.031). Cells: constrained non-negative matrix factorisation (Pnevmatikakis et al. 2016,
+# doi:10.1016/j.neuron.2015.11.037). Spikes: non-negative deconvolution (Friedrich et al. 2017, doi:10.1371/journal.pcbi.1005423).
+
+# %% tags=["bootstrap"]
+# @title Install the package (does nothing where it is installed)
+import importlib
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+try:
+    version("calcium-helpers")
+except PackageNotFoundError:
+    if "google.colab" in sys.modules:
+        repository = "https://github.com/calcium-helpers/calcium_helpers"
+        if not Path("calcium_helpers").exists():
+            subprocess.run(["git", "clone", "-q", "--depth", "1", repository], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "./calcium_helpers"], check=True)
+        importlib.invalidate_caches()
+    else:
+        print("Install first: pip install git+https://github.com/calcium-helpers/calcium_helpers")
+
+# %%
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import calcium_helpers as ch
+from calcium_helpers import deconvolve, metrics, motion, plots, traces
+from calcium_helpers.models import cnmf
+from calcium_helpers.movie import summarise
+from calcium_helpers.simulate import OFFSET, TwoPhotonConfig
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 75})  # noise in small files
+rng = np.random.default_rng(0)  # chooses which cells are shown; the movie has its own seed
+plt.rcParams["figure.dpi"] = 64
+
+# %% tags=["parameters"]
+recording = "demo_2p"  # @param {type: "string"}
+iou = 0.5  # @param {type: "number"}
+bin_s = 0.1  # @param {type: "number"}
+n_shown = 8  # @param {type: "integer"}
+
+# %% [markdown]
+# ## The movie
+# `load` knows recordings by name. For a simulated one it returns the movie and what is true of it: where the cells are, what each
+# did, when it spiked, how far each frame had moved.
+
+# %%
+truth = ch.load(recording, progress=False)
+movie = truth.movie
+print(movie)
+print(f"{len(truth.footprints)} cells, {int(truth.spikes.values.sum())} spikes")
+
+# %% [markdown]
+# Look at the raw data first. One frame holds a few photons a pixel, so hardly a cell is seen; the mean over time shows them, but
+# smeared, because the tissue moved.
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+raw_mean = movie.frames().mean(axis=0)
+for ax, image, name in zip(axes, (movie.frames(0, 1)[0], raw_mean), ("one frame", "mean of all frames"), strict=True):
+    plots.show_image(image, ax=ax)
+    ax.set_title(name)
+
+# %% [markdown]
+# ## Motion correction
+# A cell is found because its pixels brighten *together*. Motion makes every edge flicker together too, so it has to go first.
+# Two stages, because they fail differently. A rigid shift stands on the photons of the whole frame and tolerates large jumps,
+# but lines are scanned one after another and the brain stretches: parts of the field move differently. So each block then gets
+# its own small deviation; alone it would have too few photons to find a large jump.
+
+# %%
+rigid = motion.estimate_shifts(movie, config=replace(motion.TWO_PHOTON, piecewise=False))
+corrected, shifts = motion.register(movie)
+plots.show_shifts(shifts, movie.fs)
+plt.show()
+
+# %% [markdown]
+# Lines are the mean shift of each frame, bands the range over its blocks. The truth knows both: *rigid RMS* is the error of a
+# frame's mean displacement, *field RMS* the error at 16 x 16 points of the field.
+
+# %% tags=["nbval-check-output"]
+rigid_rms = metrics.rigid_rms(shifts, truth.shifts)
+field_rms = [metrics.field_rms(estimate, truth.shifts) for estimate in (rigid, shifts)]
+moved = metrics.field_rms(replace(truth.shifts, yx=0 * truth.shifts.yx), truth.shifts)
+print(f"mean displacement is right within a fifth of a pixel: {rigid_rms < 0.2}")
+print(f"a rigid shift takes more than half of the motion out: {field_rms[0] < 0.5 * moved}")
+print(f"blocks come closer to the true field than one shift: {field_rms[1] < field_rms[0]}")
+
+# %% [markdown]
+# ## What the corrected movie shows
+# The mean is sharper now. Beside it stands the correlation of each pixel with its neighbours: bright where pixels change
+# together. Compare the two: a cell that is bright on the left and absent on the right was silent.
+
+# %%
+images = summarise(corrected)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+plots.show_image(images.mean, label="mean (counts)", ax=axes[0])
+plots.show_image(images.correlation, label="correlation", ax=axes[1])
+plt.show()
+
+# %% [markdown]
+# ## Cells
+# Seeds are places where neighbouring pixels brighten together and far above the noise. From them the movie is explained as a
+# sum of *footprint x trace*, both non-negative, updating one with the other held fixed: what overlaps is taken apart. Then each
+# component is judged: is it as large as a cell, does it stand above the noise, is the same footprint found in two halves of the
+# recording? The funnel says how many candidates passed and why the others did not.
+
+# %%
+found = cnmf.detect(corrected, valid=shifts.valid, bad_frames=shifts.bad_frames)
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained", width_ratios=(1, 1.2))
+plots.show_footprints(found.footprints, images.mean, accepted=found.scores["accepted"], ax=axes[0])
+plots.show_funnel(found.funnel, ax=axes[1])
+plt.show()
+
+# %% [markdown]
+# Found and true cells are paired one to one where their masks overlap with an intersection over union of at least 0.5.
+# *Precision* is the share of what was found that is a cell; *recall* the share of the cells that was found. A cell that is dim
+# or hardly fired in these 50 seconds leaves nothing to find.
+
+# %% tags=["nbval-check-output"]
+cells = found.accepted()
+matching = metrics.match_footprints(cells.footprints, truth.footprints, iou=iou)
+print(f"more than four of five accepted components are cells: {matching.precision > 0.8}")
+print(f"F1 above 0.6: {matching.f1 > 0.6}")
+
+# %% [markdown]
+# ## Traces
+# The focus is a few micrometres deep, so the pixels of a cell also hold light from the tissue above and below, the neuropil,
+# which fluctuates on its own. It is measured in a ring around each cell and taken out with a share fitted to each. What is left,
+# relative to its own resting level, is dF/F: comparable between a bright and a dim cell. The camera's offset, counts that mean
+# no light, goes first, or the resting level would be wrong.
+
+# %%
+extraction = traces.extract_with_neuropil(corrected, cells.footprints)
+raw, around = (signal.replace(values=signal.values - OFFSET) for signal in extraction)
+dff = traces.estimate_dff(traces.subtract_neuropil(raw, around, coefficient="fit"))
+shown = np.sort(rng.choice(len(cells.footprints), n_shown, replace=False))
+plots.show_traces(dff.select(shown))
+plt.show()
+
+# %% tags=["nbval-check-output"]
+score = metrics.trace_correlation(dff, truth.calcium, matching)
+untreated = metrics.trace_correlation(traces.estimate_dff(raw), truth.calcium, matching)
+print(f"correlation of matched cells with their noiseless calcium above 0.6: {score.matched > 0.6}")
+print(f"taking the neuropil out helps: {score.matched > untreated.matched}")
+
+# %% [markdown]
+# ## Spikes
+# Calcium outlasts a spike by half a second. Deconvolution asks for the sparsest non-negative spikes whose transients add up to
+# the trace within its noise. The model needs the indicator's rise and decay. The decay can be read off a trace, the rise hardly:
+# whoever knows the indicator should say so. Here we know it from the simulation.
+
+# %%
+indicator = TwoPhotonConfig()
+spikes = deconvolve.deconvolve(dff, rise_s=indicator.rise_s, decay_s=indicator.decay_s).spikes
+plots.show_traces(dff.select(shown), spikes.select(shown))
+plt.show()
+
+# %% [markdown]
+# The score is the correlation of inferred with true spikes in bins of 0.1 s at lag 0: nothing is shifted to look better.
+
+# %% tags=["nbval-check-output"]
+timing = metrics.spike_correlation(spikes, truth.spikes, matching, lag_s=0, bin_s=bin_s)
+early, late = (metrics.spike_correlation(spikes, truth.spikes, matching, lag_s=lag_s, bin_s=bin_s) for lag_s in (-0.1, 0.1))
+print(f"spike correlation of matched cells at lag 0 above 0.5: {timing.matched > 0.5}")
+print(f"no lag of 0.1 s would be better: {timing.matched > max(early.matched, late.matched)}")
+
+# %% [markdown]
+# ## All of it in one call
+# `run` makes the same steps. With `out=` it keeps what each step made: a second run goes on after the last finished one. Of the
+# known indicators GCaMP6s is nearest to the simulated one.
+
+# %% tags=["nbval-check-output"]
+folder = Path(tempfile.mkdtemp())
+config = ch.PipelineConfig.for_modality("2p", offset=OFFSET, indicator="GCaMP6s")
+results = ch.run(movie, config, out=folder, truth=truth)
+page = ch.write_report(results, folder, truth=truth.footprints)
+ch.write_tables(results, folder)
+again = metrics.match_footprints(results.footprints, found.footprints)
+print(f"the same cells as step by step: {again.f1 == 1}")
+print("written:", *sorted(path.name for path in folder.iterdir()))
+
+# %% [markdown]
+# `report.html` is one file without links to anything else: open it in any browser, or send it by mail (on Colab:
+# `from google.colab import files; files.download(str(page))`). It shows motion before and after, the cells over the mean image
+# with the trace of the one you point at, the raster, the funnel and every parameter. Each number on it also stands in
+# `summary.json`.
+
+# %% [markdown]
+# ## Your own data
+# TIFF (ImageJ, OME, ScanImage, series of files), HDF5, `.npy` and `.npz` are read. The frame rate is needed where the file does
+# not tell it; the modality is always asked for.
+#
+# ```python
+# movie = ch.load_movie("my.tif", fs=30)
+# results = ch.run(movie, ch.PipelineConfig.for_modality("2p", indicator="GCaMP6f"), out="out")
+# ch.write_report(results, "out"), ch.write_tables(results, "out")
+# ```
+#
+# Or without Python: `calcium-helpers report my.tif --fs 30 --modality 2p --indicator GCaMP6f -o out/`.
+#
+# **Look before you believe it.** Is the corrected mean sharper than the raw one? Are the outlines on cells? Does the funnel
+# reject what you would reject? Without a truth these are the checks there are.
+#
+# **Next.** This is the first notebook; four on networks that learn from movies are planned.
