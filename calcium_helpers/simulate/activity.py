@@ -8,16 +8,23 @@ from scipy import ndimage, signal
 from calcium_helpers.indicators import Indicator
 
 
+MODULATION_S = 2.0  # sd of the Gaussian that shapes the waxing and waning of rates
+
+
 def draw_spikes(
-    rng: np.random.Generator, n_cells: int, n_frames: int, fs: float, *, rate_hz: tuple[float, float]
+    rng: np.random.Generator, n_cells: int, n_frames: int, fs: float, *, rate_hz: tuple[float, float], modulation: float
 ) -> np.ndarray:
-    """Draw spike counts a frame, shape (N, T): Poisson, rates log-uniform in ``rate_hz``, modulated over about 10 s."""
+    """Draw spike counts a frame, shape (N, T).
+
+    Poisson; the mean rates are log-uniform in ``rate_hz``, and each cell's rate waxes and wanes over a few seconds as a
+    lognormal of log-sd ``modulation``.
+    """
     mean_rate = np.exp(rng.uniform(np.log(rate_hz[0]), np.log(rate_hz[1]), n_cells))
-    slow = ndimage.gaussian_filter1d(rng.standard_normal((n_cells, n_frames)), 4 * fs, axis=1, mode="wrap")
+    slow = ndimage.gaussian_filter1d(rng.standard_normal((n_cells, n_frames)), MODULATION_S * fs, axis=1, mode="wrap")
     slow -= slow.mean(axis=1, keepdims=True)
     slow /= np.maximum(slow.std(axis=1, keepdims=True), 1e-9)
-    modulation = np.exp(0.7 * slow - 0.245)  # lognormal of mean 1
-    return rng.poisson(mean_rate[:, None] * modulation / fs)
+    course = np.exp(modulation * slow - modulation**2 / 2)  # lognormal of mean 1
+    return rng.poisson(mean_rate[:, None] * course / fs)
 
 
 def calcium_from_spikes(spikes: np.ndarray, fs: float, indicator: Indicator, *, dff_per_spike: np.ndarray) -> np.ndarray:

@@ -34,14 +34,16 @@ class OnePhotonConfig:
     """Brightness at the brightest place, electrons a pixel and frame."""
     cell_fraction: tuple[float, float] = (0.02, 0.08)
     """Range of a resting cell's peak, as a fraction of the background."""
-    dff_per_spike: float = 0.55
-    """Median dF/F of one spike (log-sd 0.35), of the cell's own light."""
+    dff_per_spike: float = 0.95
+    """Median peak dF/F of one spike (log-sd 0.35), of the cell's own light."""
     rise_s: float = 0.08
     """Time constant of the rise, s."""
     decay_s: float = 0.8
     """Time constant of the decay, s."""
     rate_hz: tuple[float, float] = (0.1, 1.0)
     """Range of mean spike rates, Hz (log-uniform)."""
+    modulation: float = 1.5
+    """Log-sd of the slow waxing and waning of each cell's rate: 0 is a steady Poisson process."""
     glow: float = 0.04
     """Relative sd of each of the six fluctuating components of the background."""
     vignette: float = 0.6
@@ -98,7 +100,7 @@ def one_photon(config: OnePhotonConfig | None = None, *, seed: int = 0, progress
 
     profiles, masks = _draw_cells(rng, config, canvas)
     n = config.n_cells
-    spikes = activity.draw_spikes(rng, n, config.n_frames, config.fs, rate_hz=config.rate_hz)
+    spikes = activity.draw_spikes(rng, n, config.n_frames, config.fs, rate_hz=config.rate_hz, modulation=config.modulation)
     amplitude = activity.draw_lognormal(rng, n, median=config.dff_per_spike, log_sd=0.35)
     indicator = Indicator("custom", config.rise_s, config.decay_s, config.dff_per_spike, "configuration")
     calcium = activity.calcium_from_spikes(spikes, config.fs, indicator, dff_per_spike=amplitude)

@@ -36,8 +36,8 @@ class TwoPhotonConfig:
     """Range of the radii of a soma, px."""
     baseline_photons: float = 1.8
     """Median brightness of a resting cell, photons a pixel and frame (log-sd 0.35)."""
-    dff_per_spike: float = 0.22
-    """Median dF/F of one spike (log-sd 0.35)."""
+    dff_per_spike: float = 0.37
+    """Median peak dF/F of one spike (log-sd 0.35)."""
     rise_s: float = 0.05
     """Time constant of the rise, s."""
     decay_s: float = 0.6
@@ -46,9 +46,11 @@ class TwoPhotonConfig:
     """A name from the indicator table; replaces ``dff_per_spike, rise_s, decay_s``."""
     rate_hz: tuple[float, float] = (0.1, 1.5)
     """Range of mean spike rates, Hz (log-uniform)."""
+    modulation: float = 1.5
+    """Log-sd of the slow waxing and waning of each cell's rate: 0 is a steady Poisson process."""
     tissue_photons: float = 1.3
     """Mean brightness of the tissue, photons a pixel and frame."""
-    neuropil: float = 0.15
+    neuropil: float = 0.1
     """Relative sd of the tissue's brightness that 12 fluctuating neuropil components make together."""
     bleaching: float = 0.06
     """Fraction of brightness lost over the recording."""
@@ -107,7 +109,7 @@ def two_photon(config: TwoPhotonConfig | None = None, *, seed: int = 0, progress
     indicator = Indicator("custom", config.rise_s, config.decay_s, config.dff_per_spike, "configuration")
     if config.indicator is not None:
         indicator = get_indicator(config.indicator)
-    spikes = activity.draw_spikes(rng, n, config.n_frames, config.fs, rate_hz=config.rate_hz)
+    spikes = activity.draw_spikes(rng, n, config.n_frames, config.fs, rate_hz=config.rate_hz, modulation=config.modulation)
     amplitude = activity.draw_lognormal(rng, n, median=indicator.dff_per_spike, log_sd=0.35)
     calcium = activity.calcium_from_spikes(spikes, config.fs, indicator, dff_per_spike=amplitude)
     baseline = activity.draw_lognormal(rng, n, median=config.baseline_photons, log_sd=0.35)

@@ -141,9 +141,13 @@ def find_seeds(
 
 
 def _background_spread(score: np.ndarray) -> float:
-    """Robust standard deviation of the score where there is no cell, from the half of the pixels that score lowest."""
+    """Robust standard deviation of the score where there is no cell, from the quarter of the pixels that score lowest.
+
+    The correlation of background scatters around its median, so half of the scores are zero and the others half-normal:
+    their first quartile lies at 0.32 standard deviations. A quartile bears a field half full of cells.
+    """
     positive = score[score > 0]
-    return max(float(np.median(positive)) / 0.6745, 0.02) if positive.size else 0.02
+    return max(float(np.quantile(positive, 0.25)) / 0.32, 0.02) if positive.size else 0.02
 
 
 def fit_footprint(frames: np.ndarray, seed: tuple[int, int], diameter_px: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -204,4 +208,4 @@ def shape_footprint(
         nearest = int(np.argmin((y - seed[0]) ** 2 + (x - seed[1]) ** 2))
         label = int(labels[y[nearest], x[nearest]])
     piece = ndimage.binary_fill_holes(ndimage.binary_opening(labels == label, iterations=1) | (labels == label))
-    return np.where(piece, np.maximum(smooth, 0.05 * peak), 0).astype(np.float32)
+    return np.where(piece, np.maximum(smooth, level * peak), 0).astype(np.float32)
