@@ -14,10 +14,14 @@ class ArrayLike3D(Protocol):
     """What is assumed of a movie's ``data``: a shape, a dtype and slicing along time."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Frames, rows, columns."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+        ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
 
