@@ -66,14 +66,21 @@ def run(movie: np.ndarray, fs: float, options: dict[str, Any]) -> dict[str, Any]
     from suite2p import pipeline, registration
 
     settings, cpu = make_settings(fs, options), torch.device("cpu")
+    start = time.perf_counter()
     if options["mode"] in ("rigid", "nonrigid"):
-        start = time.perf_counter()
         found = registration.registration_wrapper(movie, settings=settings["registration"], device=cpu)
         return {"registration": found, "seconds": {"registration": time.perf_counter() - start}}
     with tempfile.TemporaryDirectory() as folder:
-        found, _, stat, f, fneu, _, _, spks, iscell, _, _, seconds = pipeline(
-            folder, movie, run_registration=options["mode"] == "pipeline", settings=settings, device=cpu
-        )
+        try:
+            found, _, stat, f, fneu, _, _, spks, iscell, _, _, seconds = pipeline(
+                folder, movie, run_registration=options["mode"] == "pipeline", settings=settings, device=cpu
+            )
+        except ValueError as error:  # how it says that it found nothing
+            if "no ROIs were found" not in str(error):
+                raise
+            found = np.load(f"{folder}/reg_outputs.npy", allow_pickle=True).item()
+            stat = f = fneu = spks = iscell = None
+            seconds = {"until nothing was found": time.perf_counter() - start}
     cells = {"stat": stat, "F": f, "Fneu": fneu, "spks": spks, "iscell": iscell}
     return {"registration": found, "seconds": seconds, **cells}
 
