@@ -72,7 +72,7 @@ def detect(
     )
     seeded = refine.from_seeds(seeds, movie.shape[1:], len(prepared.whitened))
     merged = refine.merge(prepared.whitened, seeded, correlation=config.merge_correlation)
-    refined = refine.refine(prepared.whitened, merged, n_iterations=config.n_iterations)
+    refined = refine.refine(prepared.whitened, merged, n_iterations=config.n_iterations, most_px=plausible_area(diameter)[1])
     components = refine.merge(prepared.whitened, refined, correlation=config.merge_correlation)
     scores = _judge(prepared, components, diameter, config)
     footprints = Footprints(components.footprints, movie.shape[1:])

@@ -48,11 +48,11 @@ def from_seeds(seeds: list[Seed], shape: tuple[int, int], n_bins: int) -> Compon
     return Components(footprints, np.stack([seed.trace for seed in seeds]) if seeds else np.zeros((0, n_bins), np.float32))
 
 
-def refine(whitened: np.ndarray, components: Components, *, n_iterations: int) -> Components:
-    """Alternate updates of all footprints and all traces on the whitened movie (B, H, W)."""
+def refine(whitened: np.ndarray, components: Components, *, n_iterations: int, most_px: float) -> Components:
+    """Alternate updates of all footprints (at most ``most_px`` large) and all traces on the whitened movie (B, H, W)."""
     for _ in range(n_iterations):
         components = update_traces(whitened, components.footprints)
-        components = update_footprints(whitened, components)
+        components = update_footprints(whitened, components, most_px=most_px)
     return update_traces(whitened, components.footprints)
 
 
@@ -68,7 +68,7 @@ def update_traces(whitened: np.ndarray, footprints: sparse.csr_matrix) -> Compon
     return Components(footprints, np.linalg.solve(overlap, projection).astype(np.float32))
 
 
-def update_footprints(whitened: np.ndarray, components: Components) -> Components:
+def update_footprints(whitened: np.ndarray, components: Components, *, most_px: float) -> Components:
     """Fit each footprint anew, together with those that reach into its window; components that vanish are left out."""
     active = np.maximum(components.traces, 0)
     rows, kept = [], []
@@ -77,7 +77,7 @@ def update_footprints(whitened: np.ndarray, components: Components) -> Component
         gram = traces @ traces.T
         weights = hals(gram, traces @ window.data, window.weights, n_sweeps=5)
         noise = 1 / np.sqrt(max(float(gram[window.own, window.own]), 1e-9))
-        shaped = shape_footprint(weights[window.own].reshape(window.shape), None, noise=noise)
+        shaped = shape_footprint(weights[window.own].reshape(window.shape), None, noise=noise, most_px=most_px)
         if shaped is not None:
             rows.append(_place(shaped / np.linalg.norm(shaped), window.corner, whitened.shape[1:]))
             kept.append(window.row)

@@ -14,6 +14,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 MAX_SEEDS = 4000
+RAISED_LEVELS = (0.4, 0.55, 0.7)  # of the peak, tried in turn where a footprint comes out too large
 ACTIVE = 2.0  # a bin counts as active when the trace is this many noise sds up
 
 
@@ -173,7 +174,7 @@ def fit_footprint(frames: np.ndarray, seed: tuple[int, int], diameter_px: float)
         if energy < 3 * ACTIVE**2:
             return None
         weights = (drive @ flat / energy).reshape(footprint.shape)
-        shaped = shape_footprint(weights, seed, noise=1 / np.sqrt(energy))
+        shaped = shape_footprint(weights, seed, noise=1 / np.sqrt(energy), most_px=most)
         if shaped is None or not least <= np.count_nonzero(shaped) <= most:
             return None
         footprint = shaped / np.linalg.norm(shaped)
@@ -187,19 +188,31 @@ def plausible_area(diameter_px: float) -> tuple[float, float]:
 
 
 def shape_footprint(
-    weights: np.ndarray, seed: tuple[int, int] | None, *, noise: float, level: float = 0.25
+    weights: np.ndarray, seed: tuple[int, int] | None, *, noise: float, most_px: float, level: float = 0.25
 ) -> np.ndarray | None:
     """Turn noisy pixel weights (h, w) into one connected, filled, non-negative footprint; None where nothing stands out.
 
     Pixels count when the lightly smoothed weight is above ``level`` of the peak and above twice its noise; the piece at
-    ``seed`` is kept, or the largest one.
+    ``seed`` is kept, or the largest one. Where it is larger than ``most_px`` the level is raised: blurred cells have skirts
+    that run into one another.
     """
     smooth = ndimage.gaussian_filter(weights, 1.0, mode="constant")
     near = smooth if seed is None else smooth[max(seed[0] - 2, 0) : seed[0] + 3, max(seed[1] - 2, 0) : seed[1] + 3]
     peak = float(np.max(near, initial=0))
-    mask = smooth > max(level * peak, 2 * noise * 0.28)  # 0.28: what the smoothing leaves of white noise
+    if peak <= 0:
+        return None
+    for fraction in (level, *(step for step in RAISED_LEVELS if step > level)):
+        cut = max(fraction * peak, 2 * noise * 0.28)  # 0.28: what the smoothing leaves of white noise
+        piece = _one_piece(smooth > cut, seed)
+        if piece is None or np.count_nonzero(piece) <= most_px:
+            break
+    return None if piece is None else np.where(piece, np.maximum(smooth, fraction * peak), 0).astype(np.float32)
+
+
+def _one_piece(mask: np.ndarray, seed: tuple[int, int] | None) -> np.ndarray | None:
+    """Keep the piece nearest to ``seed``, or the largest, with its holes filled; None of an empty mask."""
     labels, n = ndimage.label(mask)
-    if not n or peak <= 0:
+    if not n:
         return None
     if seed is None:
         label = int(np.argmax(np.bincount(labels.reshape(-1))[1:])) + 1
@@ -207,5 +220,4 @@ def shape_footprint(
         y, x = np.nonzero(labels)
         nearest = int(np.argmin((y - seed[0]) ** 2 + (x - seed[1]) ** 2))
         label = int(labels[y[nearest], x[nearest]])
-    piece = ndimage.binary_fill_holes(ndimage.binary_opening(labels == label, iterations=1) | (labels == label))
-    return np.where(piece, np.maximum(smooth, level * peak), 0).astype(np.float32)
+    return ndimage.binary_fill_holes(labels == label)
