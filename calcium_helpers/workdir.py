@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from calcium_helpers import __version__
 from calcium_helpers.containers import Movie
 
 SAMPLED_FRAMES = 16
@@ -23,7 +24,7 @@ class WorkDir:
     folder : Path or None
         Where intermediates lie; None keeps nothing.
     movie : Movie
-        The input: its shape, rate, history and a sample of its frames enter every key.
+        The input: its shape, rate, history and a sample of its frames enter every key, and so does the package's version.
     """
 
     def __init__(self, folder: Path | None, movie: Movie) -> None:
@@ -39,7 +40,7 @@ class WorkDir:
         return self.folder / f"{step}-{self._chain.hexdigest()[:12]}.{suffix}"
 
 
-def create_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """Open a new float32 ``.npy`` of that shape for writing, under a temporary name; ``finish`` renames it."""
     return np.lib.format.open_memmap(_part(path), mode="w+", dtype=np.float32, shape=shape)
 
@@ -52,7 +53,7 @@ def finish(path: Path) -> None:
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write named arrays (no pickles) to an ``.npz``."""
     with _part(path).open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     finish(path)
 
 
@@ -69,7 +70,7 @@ def _part(path: Path) -> Path:
 def _fingerprint(movie: Movie) -> bytes:
     """Bytes that change when the movie does: sampled frames, since hashing terabytes would take as long as the work."""
     indices = np.unique(np.linspace(0, movie.n_frames - 1, SAMPLED_FRAMES).astype(int))
-    digest = hashlib.sha256(repr((movie.shape, movie.fs, str(movie.data.dtype), movie.history)).encode())
+    digest = hashlib.sha256(repr((__version__, movie.shape, movie.fs, str(movie.data.dtype), movie.history)).encode())
     for index in indices:
         digest.update(np.ascontiguousarray(movie.frames(int(index), int(index) + 1)).tobytes())
     return digest.digest()

@@ -40,6 +40,12 @@ def test_another_movie_has_another_key(tmp_path, changes):
     assert key(tmp_path, MOVIE.replace(**changes)) != key(tmp_path)
 
 
+def test_another_version_of_the_package_has_another_key(tmp_path, monkeypatch):
+    name = key(tmp_path)
+    monkeypatch.setattr("calcium_helpers.workdir.__version__", "999")
+    assert key(tmp_path) != name
+
+
 def test_every_frame_of_a_short_movie_counts(tmp_path):
     frames = FRAMES[:16]
     names = {key(tmp_path, MOVIE.replace(data=frames))}
@@ -126,7 +132,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert load_arrays(tmp_path / "a.npz")["a"].tolist() == [0, 1, 2]
 
 
-def test_pickles_are_neither_read(tmp_path):
+def test_pickles_are_not_read(tmp_path):
     path = tmp_path / "a.npz"
     with path.open("wb") as file:
         np.savez(file, a=np.array([{"not": "numbers"}], dtype=object))

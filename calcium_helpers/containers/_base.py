@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 _Self = TypeVar("_Self", bound="Container")
 
@@ -26,7 +27,7 @@ def check_positive(name: str, value: float, unit: str) -> None:
         raise ValueError(f"{name} must be a finite number of {unit} above 0, got {value!r}")
 
 
-def check_ids(ids: np.ndarray | None, n: int) -> np.ndarray:
+def check_ids(ids: npt.ArrayLike | None, n: int) -> np.ndarray:
     """Return ``n`` unique integer ids, 0..n-1 where none are given."""
     if ids is None:
         return np.arange(n)

@@ -58,7 +58,7 @@ class Footprints(Container):
         if images.ndim != 3:
             raise ValueError(f"images must be (N, H, W), got shape {images.shape}")
         flat = images.reshape(len(images), int(np.prod(images.shape[1:])))
-        return cls(sparse.csr_matrix(flat, dtype=np.float32), images.shape[1:], None if ids is None else np.asarray(ids))
+        return cls(sparse.csr_matrix(flat, dtype=np.float32), images.shape[1:], check_ids(ids, len(images)))
 
     def __len__(self) -> int:
         return int(self.weights.shape[0])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from calcium_helpers.containers._base import check_positive
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
+
+# Checked before a run begins, not when hours later a step comes to them.
+CHOICES = {"baseline": ("percentile", "maximin"), "polarity": (1, -1), "deconvolution": ("ar1", "ar2")}
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,14 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         if self.modality not in ("2p", "1p"):
             raise ValueError(f'modality must be "2p" or "1p", got {self.modality!r}')
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+        if self.neuropil != "fit" and not (isinstance(self.neuropil, int | float) and 0 <= self.neuropil <= 1):
+            raise ValueError(f'neuropil must be "fit" or a share in 0..1, got {self.neuropil!r}')
+        if not isinstance(self.offset, int | float) or not math.isfinite(self.offset):
+            raise ValueError(f"offset must be a finite number of counts, got {self.offset!r}")
+        check_positive("baseline_window_s", self.baseline_window_s, "seconds")
         if self.indicator is not None:
             get_indicator(self.indicator)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,29 +49,20 @@ def correct_motion(movie: Movie, config: PipelineConfig, work: WorkDir, device: 
     """Register the movie; the corrected frames lie in a memory map where there is a work folder."""
     settings = config.motion or motion.TWO_PHOTON
     path = work.path("motion", asdict(settings), "npy")
-    shifts_path = None if path is None else path.with_suffix(".npz")
-    if path is not None and shifts_path is not None and path.exists() and shifts_path.exists():
-        stored = load_arrays(shifts_path)
-        note = str(stored.pop("note"))
-        shifts = Shifts(
-            stored["yx"], stored["template"], tuple(int(n) for n in stored["valid"]), stored["correlation"],
-            stored["bad_frames"], float(stored["bidiphase_px"]),
-        )  # fmt: skip
-        corrected = movie.replace(data=np.load(path, mmap_mode="r"), history=(*movie.history, note))
-        return Step(motion.Registration(corrected, shifts), True)
-    out = None if path is None else create_array(path, movie.shape)
-    registration = motion.register(movie, config=settings, out=out, device=device, progress=progress)
-    if path is None or shifts_path is None:
-        return Step(registration, False)
-    out.flush()
-    finish(path)
-    shifts = registration.shifts
-    save_arrays(
-        shifts_path, yx=shifts.yx, template=shifts.template, valid=np.array(shifts.valid), correlation=shifts.correlation,
-        bad_frames=shifts.bad_frames, bidiphase_px=np.array(shifts.bidiphase_px), note=np.array(registration.movie.history[-1]),
-    )  # fmt: skip
-    corrected = registration.movie.replace(data=np.load(path, mmap_mode="r"))
-    return Step(motion.Registration(corrected, shifts), False)
+    if path is None:
+        return Step(motion.register(movie, config=settings, device=device, progress=progress), False)
+    shifts_path = path.with_suffix(".npz")
+    if found := path.exists() and shifts_path.exists():
+        shifts, note = _load_shifts(shifts_path)
+    else:
+        out = create_array(path, movie.shape)
+        registration = motion.register(movie, config=settings, out=out, device=device, progress=progress)
+        out.flush()
+        finish(path)
+        shifts, note = registration.shifts, registration.movie.history[-1]
+        _save_shifts(shifts_path, shifts, note)
+    corrected = movie.replace(data=np.load(path, mmap_mode="r"), history=(*movie.history, note))
+    return Step(motion.Registration(corrected, shifts), found)
 
 
 def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, work: WorkDir, progress: bool) -> Step:
@@ -108,23 +98,49 @@ def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfi
     return Step(activity, False)
 
 
+def _save_shifts(path: Path, shifts: Shifts, note: str) -> None:
+    arrays = {name: np.asarray(value) for name, value in vars(shifts).items() if value is not None}
+    save_arrays(path, note=np.array(note), **arrays)
+
+
+def _load_shifts(path: Path) -> tuple[Shifts, str]:
+    stored = load_arrays(path)
+    note = str(stored.pop("note"))
+    y0, y1, x0, x1 = (int(n) for n in stored.pop("valid"))
+    bidiphase_px = float(stored.pop("bidiphase_px"))
+    return Shifts(valid=(y0, y1, x0, x1), bidiphase_px=bidiphase_px, **stored), note
+
+
 def _save_detection(path: Path, detection: Detection) -> None:
     weights = detection.footprints.weights
     spatial, temporal = detection.background or (np.zeros((0, *detection.footprints.shape)), np.zeros((0, 0)))
     save_arrays(
         path, data=weights.data, indices=weights.indices, indptr=weights.indptr, shape=np.array(detection.footprints.shape),
         ids=detection.footprints.ids, traces=detection.traces.values, spatial=spatial, temporal=temporal,
-        scores=np.array(detection.scores.to_json(orient="table")), funnel=np.array(detection.funnel.to_json(orient="table")),
+        **_columns("scores", detection.scores), **_columns("funnel", detection.funnel),
         extras=np.array(json.dumps({k: v for k, v in detection.extras.items() if isinstance(v, (int, float, str))})),
     )  # fmt: skip
 
 
 def _load_detection(path: Path, fs: float) -> Detection:
     stored = load_arrays(path)
-    shape = tuple(int(n) for n in stored["shape"])
+    height, width = (int(n) for n in stored["shape"])
     parts = (stored["data"], stored["indices"], stored["indptr"])
-    footprints = Footprints(sparse.csr_matrix(parts, shape=(len(stored["ids"]), shape[0] * shape[1])), shape, stored["ids"])
-    tables = [pd.read_json(StringIO(str(stored[name])), orient="table") for name in ("scores", "funnel")]
+    weights = sparse.csr_matrix(parts, shape=(len(stored["ids"]), height * width))
+    footprints = Footprints(weights, (height, width), stored["ids"])
+    scores, funnel = (_table(name, stored) for name in ("scores", "funnel"))
     background = (stored["spatial"], stored["temporal"]) if len(stored["spatial"]) else None
-    extras = json.loads(str(stored["extras"]))
-    return Detection(footprints, Traces(stored["traces"], fs, "raw", stored["ids"]), background, *tables, extras)
+    traces = Traces(stored["traces"], fs, "raw", stored["ids"])
+    return Detection(footprints, traces, background, scores.rename_axis("id"), funnel, json.loads(str(stored["extras"])))
+
+
+def _columns(prefix: str, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Take a table apart into arrays that need no pickle: text of fixed length instead of objects."""
+    columns = {f"{prefix}.{name}": table[name].to_numpy() for name in table}
+    return {name: values.astype(str) if values.dtype == object else values for name, values in columns.items()}
+
+
+def _table(prefix: str, stored: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Put together what ``_columns`` took apart."""
+    names = [name for name in stored if name.startswith(f"{prefix}.")]
+    return pd.DataFrame({name.removeprefix(f"{prefix}."): stored[name] for name in names})
