@@ -22,7 +22,8 @@
 #
 # **Methods.** Motion: phase correlation, rigid, then piecewise-rigid (Pnevmatikakis and Giovannucci 2017,
 # doi:10.1016/j.jneumeth.2017.07.031). Cells: constrained non-negative matrix factorisation (Pnevmatikakis et al. 2016,
-# doi:10.1016/j.neuron.2015.11.037). Spikes: non-negative deconvolution (Friedrich et al. 2017, doi:10.1371/journal.pcbi.1005423).
+# doi:10.1016/j.neuron.2015.11.037). Spikes: non-negative deconvolution (Friedrich et al. 2017,
+# doi:10.1371/journal.pcbi.1005423).
 
 # %% tags=["bootstrap"]
 # @title Install the package (does nothing where it is installed)
@@ -71,8 +72,8 @@ n_shown = 8  # @param {type: "integer"}
 
 # %% [markdown]
 # ## The movie
-# `load` knows recordings by name. For a simulated one it returns the movie and what is true of it: where the cells are, what each
-# did, when it spiked, how far each frame had moved.
+# `load` knows recordings by name. For a simulated one it returns the movie and what is true of it: where the cells are, what
+# each did, when it spiked, how far each frame had moved.
 
 # %%
 truth = ch.load(recording, progress=False)
@@ -81,8 +82,8 @@ print(movie)
 print(f"{len(truth.footprints)} cells, {int(truth.spikes.values.sum())} spikes")
 
 # %% [markdown]
-# Look at the raw data first. One frame holds a few photons a pixel, so hardly a cell is seen; the mean over time shows them, but
-# smeared, because the tissue moved.
+# Look at the raw data first. One frame holds a few photons a pixel, so hardly a cell is seen; the mean over time shows them,
+# but smeared, because the tissue moved.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
@@ -156,9 +157,9 @@ print(f"F1 above 0.6: {matching.f1 > 0.6}")
 # %% [markdown]
 # ## Traces
 # The focus is a few micrometres deep, so the pixels of a cell also hold light from the tissue above and below, the neuropil,
-# which fluctuates on its own. It is measured in a ring around each cell and taken out with a share fitted to each. What is left,
-# relative to its own resting level, is dF/F: comparable between a bright and a dim cell. The camera's offset, counts that mean
-# no light, goes first, or the resting level would be wrong.
+# which fluctuates on its own. It is measured in a ring around each cell and taken out with a share fitted to each. What is
+# left, relative to its own resting level, is dF/F: comparable between a bright and a dim cell. The camera's offset, counts
+# that mean no light, goes first, or the resting level would be wrong.
 
 # %%
 extraction = traces.extract_with_neuropil(corrected, cells.footprints)
@@ -176,9 +177,9 @@ print(f"taking the neuropil out helps: {score.matched > untreated.matched}")
 
 # %% [markdown]
 # ## Spikes
-# Calcium outlasts a spike by half a second. Deconvolution asks for the sparsest non-negative spikes whose transients add up to
-# the trace within its noise. The model needs the indicator's rise and decay. The decay can be read off a trace, the rise hardly:
-# whoever knows the indicator should say so. Here we know it from the simulation.
+# Calcium outlasts a spike by half a second. Deconvolution asks for the sparsest non-negative spikes whose transients add up
+# to the trace within its noise. The model needs the indicator's rise and decay. The decay can be read off a trace, the rise
+# hardly: whoever knows the indicator should say so. Here we know it from the simulation.
 
 # %%
 indicator = TwoPhotonConfig()
