@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 DEMO = "demo_2p"
 
 EPILOG = """examples:
-  calcium-helpers report                                             the built-in movie, scored against its truth
-  calcium-helpers report my.tif --fs 30 --modality 2p -o out/        your own recording
-  calcium-helpers report scan.tif --modality 2p --channel 0 -o out/  ScanImage: the rate stands in the file
-  calcium-helpers list                                               recordings known by name
+  calcium-helpers report
+      the built-in movie, scored against its truth
+  calcium-helpers report my.tif --fs 30 --modality 2p -o out/
+      your own recording
+  calcium-helpers report scan.tif --modality 2p --channel 0 -o out/
+      ScanImage: the rate stands in the file
+  calcium-helpers list
+      recordings known by name
 """
 
 
@@ -36,11 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError) as error:
         if options.verbose:
             logging.exception("details")
-        print(f"calcium-helpers: {error}", file=sys.stderr)
+        print(f"calcium-helpers: {_as_options(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("calcium-helpers: stopped; run the same command again to go on after the last finished step", file=sys.stderr)
         return 130
+
+
+def _as_options(message: str) -> str:
+    """Say ``--fs`` where a message speaks to users of Python of ``fs=``."""
+    return re.sub(r"(?<= )(fs|dataset|channel|plane)= ?", r"--\1 ", message).rstrip()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +42,19 @@ class WorkDir:
         return self.folder / f"{step}-{self._chain.hexdigest()[:12]}.{suffix}"
 
 
-def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """Open a new float32 ``.npy`` of that shape for writing, under a temporary name; ``finish`` renames it."""
-    return np.lib.format.open_memmap(_part(path), mode="w+", dtype=np.float32, shape=shape)
-
-
-def finish(path: Path) -> None:
-    """Give a file written under its temporary name its own."""
-    os.replace(_part(path), path)
+@contextmanager
+def new_array(path: Path, shape: tuple[int, ...]) -> Iterator[np.memmap]:
+    """Open a new float32 ``.npy`` of that shape for writing; it gets its name at the end, or is removed after an error."""
+    with _named_when_complete(path) as part:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+        yield array
+        array.flush()
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write named arrays (no pickles) to an ``.npz``."""
-    with _part(path).open("wb") as file:
+    with _named_when_complete(path) as part, part.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    finish(path)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -63,8 +63,14 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
+@contextmanager
+def _named_when_complete(path: Path) -> Iterator[Path]:
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _fingerprint(movie: Movie) -> bytes:

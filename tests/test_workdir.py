@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calcium_helpers.containers import Movie
-from calcium_helpers.workdir import WorkDir, create_array, finish, load_arrays, save_arrays
+from calcium_helpers.workdir import WorkDir, load_arrays, new_array, save_arrays
 
 FRAMES = np.random.default_rng(0).integers(0, 900, (40, 6, 7)).astype(np.uint16)
 MOVIE = Movie(FRAMES, fs=30, history=("loaded a.tif",))
@@ -91,24 +91,31 @@ def test_the_folder_is_made_when_it_is_needed(tmp_path):
 
 def test_an_array_has_its_name_only_when_it_is_finished(tmp_path):
     path = tmp_path / "motion-1.npy"
-    array = create_array(path, FRAMES.shape)
-    array[:] = FRAMES
-    array.flush()
-    assert not path.exists()
-    finish(path)
+    with new_array(path, FRAMES.shape) as array:
+        array[:] = FRAMES
+        assert not path.exists()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     stored = np.load(path, mmap_mode="r")
     assert stored.dtype == np.float32
     np.testing.assert_array_equal(stored, FRAMES)
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_after_an_error_no_part_is_left(tmp_path, error):
+    path = tmp_path / "motion-1.npy"
+    with pytest.raises(error), new_array(path, (2, 3, 4)):
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_left_over_part_is_overwritten(tmp_path):
     path = tmp_path / "motion-1.npy"
     path.with_name(path.name + ".part").write_bytes(b"half a file")
     assert not path.exists()
-    create_array(path, (2, 3, 4))[:] = 5
-    finish(path)
+    with new_array(path, (2, 3, 4)) as array:
+        array[:] = 5
     np.testing.assert_array_equal(np.load(path), np.full((2, 3, 4), 5))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
@@ -130,6 +137,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         save_arrays(tmp_path / "a.npz", a=np.arange(5), b=Refuses())
     assert load_arrays(tmp_path / "a.npz")["a"].tolist() == [0, 1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_pickles_are_not_read(tmp_path):

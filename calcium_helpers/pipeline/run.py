@@ -62,12 +62,9 @@ def run(
     Raises
     ------
     ValueError
-        For NaN or infinite pixels (names the frame), an unknown detector, or ``save_movie`` without ``out``.
+        For NaN or infinite pixels (names the frame), an unknown detector or device, or ``save_movie`` without ``out``.
     """
-    if config.detector not in steps.DETECTORS:
-        raise ValueError(f"detector must be one of {', '.join(steps.DETECTORS)}, got {config.detector!r}")
-    if save_movie and out is None:
-        raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
+    _check_request(config, out, device, save_movie)
     folder = None if out is None else Path(out)
     clock = _Clock()
     warnings: list[str] = []
@@ -101,6 +98,18 @@ def run(
         if save_movie:
             io.save_movie(corrected, folder / "motion_corrected.tif", progress=progress)
     return results
+
+
+def _check_request(config: PipelineConfig, out: str | Path | None, device: str, save_movie: bool) -> None:
+    """Refuse what cannot be done before anything is read or written."""
+    if config.detector not in steps.DETECTORS:
+        raise ValueError(f"detector must be one of {', '.join(steps.DETECTORS)}, got {config.detector!r}")
+    if save_movie and out is None:
+        raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
+    if device != "cpu":
+        from calcium_helpers.motion.gpu import find_device
+
+        find_device(device)
 
 
 def _motion(

@@ -18,7 +18,7 @@ from calcium_helpers.models import cnmf
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.results import Detection
 from calcium_helpers.traces import estimate_dff, extract_with_neuropil, subtract_neuropil
-from calcium_helpers.workdir import WorkDir, create_array, finish, load_arrays, save_arrays
+from calcium_helpers.workdir import WorkDir, load_arrays, new_array, save_arrays
 
 
 def _detect_cnmf(movie: Movie, shifts: Shifts | None, config: PipelineConfig, progress: bool) -> Detection:
@@ -55,10 +55,8 @@ def correct_motion(movie: Movie, config: PipelineConfig, work: WorkDir, device: 
     if found := path.exists() and shifts_path.exists():
         shifts, note = _load_shifts(shifts_path)
     else:
-        out = create_array(path, movie.shape)
-        registration = motion.register(movie, config=settings, out=out, device=device, progress=progress)
-        out.flush()
-        finish(path)
+        with new_array(path, movie.shape) as out:
+            registration = motion.register(movie, config=settings, out=out, device=device, progress=progress)
         shifts, note = registration.shifts, registration.movie.history[-1]
         _save_shifts(shifts_path, shifts, note)
     corrected = movie.replace(data=np.load(path, mmap_mode="r"), history=(*movie.history, note))

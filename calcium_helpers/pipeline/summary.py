@@ -50,7 +50,24 @@ def summarise_run(
 
 
 def score_against_truth(truth: Simulation, shifts: Shifts | None, detection: Detection, activity: Activity) -> dict[str, Any]:
-    """Compare with a simulation: cells at IoU 0.5, traces and spikes (0.1-s bins, no lag) of matched cells, motion."""
+    """Compare what was found with what is true of a simulated movie.
+
+    Parameters
+    ----------
+    truth : Simulation
+        The movie's own truth.
+    shifts : Shifts or None
+        As estimated.
+    detection : Detection
+        Only accepted components count.
+    activity : Activity
+        Traces and spikes of the components.
+
+    Returns
+    -------
+    dict
+        Cells matched at IoU 0.5; correlation of dF/F and, in bins of 0.1 s and without lag, of spikes; motion in px.
+    """
     rows = detection.scores["accepted"].to_numpy(dtype=bool)
     matching = metrics.match_footprints(detection.footprints.select(rows), truth.footprints)
     traces = metrics.trace_correlation(activity.dff.select(rows), truth.calcium, matching)
