@@ -46,10 +46,8 @@ badges: $(VENV)/test.stamp
 tables: $(VENV)/test.stamp
 	$(BIN)/python tools/tables.py
 
-size:
-	@find calcium_helpers -name '*.py' | sort | xargs wc -l
-	@find calcium_helpers -name '*.py' | xargs cat | awk 'END { if (NR > $(BUDGET_LINES)) \
-		{ print NR " lines: over the budget of $(BUDGET_LINES)"; exit 1 } }'
+size: $(VENV)/test.stamp
+	@$(BIN)/python tools/size.py $(BUDGET_LINES)
 
 clean:
 	rm -rf $(VENV) $(VENV_COLAB) report out build dist *.egg-info

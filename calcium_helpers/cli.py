@@ -120,15 +120,17 @@ def _report(options: argparse.Namespace) -> int:
     known = {entry.name: entry for entry in manifest.entries()}
     name = options.movie or DEMO
     truth = None
+    keys = ("fs", "pixel_um", "dataset", "channel", "plane")
     if name in known and not Path(name).exists():
         entry = known[name]
+        if given := [key for key in keys if getattr(options, key) is not None]:
+            raise ValueError(f"{name} is known by name, with its rate and size: leave out --{given[0].replace('_', '-')}")
         loaded = manifest.load(entry, progress=progress)
         truth = loaded if isinstance(loaded, Simulation) else None
         movie = loaded.movie if isinstance(loaded, Simulation) else loaded
         modality = options.modality or entry.modality
     else:
         modality = options.modality
-        keys = ("fs", "pixel_um", "dataset", "channel", "plane")
         movie = load_movie(name, **{key: getattr(options, key) for key in keys}, progress=progress)
     if modality is None:
         raise ValueError(f"{name}: two-photon or one-photon? Say --modality 2p or --modality 1p")

@@ -87,8 +87,8 @@ def _spread(grid: np.ndarray, position: float, out_y: np.ndarray, out_x: np.ndar
         x0 = grid[k, left, 1] + weight * (grid[below, left, 1] - grid[k, left, 1])
         x1 = grid[k, right, 1] + weight * (grid[below, right, 1] - grid[k, right, 1])
         centre = (j - 0.5) * width / gx - 0.5  # of the block to the left
-        start = max(int(math.ceil(centre)), 0) if j else 0
-        stop = min(int(math.ceil(centre + width / gx)), width) if j < gx else width
+        start = max(math.ceil(centre), 0) if j else 0
+        stop = min(math.ceil(centre + width / gx), width) if j < gx else width
         for x in range(start, stop):
             share = np.float32((x - centre) * gx / width)
             out_y[x] = y0 + share * (y1 - y0)

@@ -79,6 +79,15 @@ def save_results(results: Results, path: str | Path) -> None:
 def load_results(path: str | Path) -> Results:
     """Read results that ``save_results`` wrote.
 
+    Parameters
+    ----------
+    path : path
+        The ``results.h5`` of a run.
+
+    Returns
+    -------
+    Results
+
     Raises
     ------
     MovieFileError

@@ -12,6 +12,18 @@ def rigid_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
     """Root mean square distance between estimated and true mean displacement of the frames, pixels.
 
     The median difference over the frames is removed first: it only says which frame the template looks like.
+
+    Parameters
+    ----------
+    shifts, truth : Shifts
+        Of the same frames; rigid or piecewise.
+    grid : int
+        Points a side.
+
+    Returns
+    -------
+    float
+        Pixels.
     """
     difference = _difference(shifts, truth, grid).mean(axis=1)
     return _rms(difference - np.median(difference, axis=0))
@@ -21,6 +33,18 @@ def field_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
     """Root mean square distance between estimated and true displacement on a ``grid`` x ``grid`` of points, pixels.
 
     The points are the centres of equal tiles of the frame. One offset, the median over frames and points, is removed.
+
+    Parameters
+    ----------
+    shifts, truth : Shifts
+        Of the same frames; rigid or piecewise.
+    grid : int
+        Points a side.
+
+    Returns
+    -------
+    float
+        Pixels.
     """
     difference = _difference(shifts, truth, grid)
     return _rms(difference - np.median(difference, axis=(0, 1)))
@@ -29,7 +53,22 @@ def field_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
 def psnr(image: np.ndarray, reference: np.ndarray, *, data_range: float | None = None) -> float:
     """Peak signal-to-noise ratio of an image or movie against a reference of the same shape, dB.
 
-    ``data_range`` is the reference's maximum minus minimum by default; equal images give infinity.
+    Parameters
+    ----------
+    image, reference : ndarray
+        Of one shape.
+    data_range : float, optional
+        What counts as the peak; the reference's maximum minus minimum by default.
+
+    Returns
+    -------
+    float
+        Decibels; infinity for equal images.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ or the reference is constant.
 
     Examples
     --------

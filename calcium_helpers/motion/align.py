@@ -127,8 +127,8 @@ def _peak(cross: np.ndarray, size: tuple[int, int], limit_px: float) -> tuple[fl
     rows, columns = cross.shape[0], 2 * (cross.shape[1] - 1)
     correlation = fft.irfft2(cross, s=(rows, columns))
     step_y, step_x = size[0] / rows, size[1] / columns
-    y, x = kernels.find_maximum(correlation, int(np.ceil(limit_px / step_y)), int(np.ceil(limit_px / step_x)))
-    y, x = kernels.refine_peak(cross, size[0], size[1], y * step_y, x * step_x, max(step_y, step_x))
+    row, column = kernels.find_maximum(correlation, int(np.ceil(limit_px / step_y)), int(np.ceil(limit_px / step_x)))
+    y, x = kernels.refine_peak(cross, size[0], size[1], row * step_y, column * step_x, max(step_y, step_x))
     return min(max(y, -limit_px), limit_px), min(max(x, -limit_px), limit_px)
 
 

@@ -35,7 +35,22 @@ def estimate_shifts(
     device: str = "cpu",
     progress: bool = False,
 ) -> Shifts:
-    """Estimate the shifts that bring each frame onto a template; parameters and errors as for ``register``."""
+    """Estimate the shifts that bring each frame onto a template.
+
+    Parameters
+    ----------
+    movie, config, template, device, progress
+        As for ``register``.
+
+    Returns
+    -------
+    Shifts
+
+    Raises
+    ------
+    ValueError
+        As ``register`` does.
+    """
     return _estimate(movie, config, template, None, device, progress)
 
 

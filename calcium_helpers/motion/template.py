@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import numpy as np
 from scipy import fft, ndimage
@@ -19,7 +20,18 @@ KEEP_FRACTION = 0.8  # the frames that correlate best make the next template
 
 
 def sample_frames(movie: Movie, n: int) -> np.ndarray:
-    """Read up to ``n`` evenly spaced frames, shape (n, H, W)."""
+    """Read evenly spaced frames.
+
+    Parameters
+    ----------
+    movie : Movie
+    n : int
+        How many at most.
+
+    Returns
+    -------
+    ndarray, shape (n, H, W)
+    """
     indices = np.unique(np.linspace(0, movie.n_frames - 1, min(n, movie.n_frames)).astype(int))
     return np.concatenate([read_frames(movie, i, i + 1) for i in indices])
 
@@ -62,7 +74,16 @@ def estimate_bidiphase(frames: np.ndarray) -> float:
 
 
 def estimate_template(frames: np.ndarray, config: MotionConfig, bidiphase_px: float = 0.0) -> np.ndarray:
-    """Make a template from frames (n, H, W): seed, three rigid rounds, one piecewise round.
+    """Make a template: seed, three rigid rounds, one piecewise round.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, H, W)
+        Evenly spaced over the movie.
+    config : MotionConfig
+        As for the movie.
+    bidiphase_px : float
+        Columns by which odd lines are displaced.
 
     Returns
     -------
@@ -77,7 +98,7 @@ def estimate_template(frames: np.ndarray, config: MotionConfig, bidiphase_px: fl
         part = frames[::step]
         corrected = buffer[: len(part)]
         reference = Reference(template, settings)
-        grids, correlation = align_frames(lambda r=reference: Aligner(r, bidiphase_px), part, out=corrected)
+        grids, correlation = align_frames(partial(Aligner, reference, bidiphase_px), part, out=corrected)
         keep = correlation >= np.quantile(correlation, 1 - KEEP_FRACTION)
         weights = (keep / keep.sum()).astype(np.float32)
         template = (weights @ corrected.reshape(len(part), -1)).reshape(template.shape)

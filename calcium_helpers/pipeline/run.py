@@ -85,6 +85,8 @@ def run(
         clock.step("traces", lambda: steps.extract_activity(corrected, footprints, config, work, progress)),
     )
     summary = summarise_run(movie, config, shifts, quality, detection, activity, warnings)
+    if truth is None and config.indicator is None:
+        warnings.append("no indicator was named: the rise of calcium is taken as 0.04 s, so spikes may be a frame or two off")
     if truth is not None:
         summary["truth"] = score_against_truth(truth, shifts, detection, activity)
     results = Results(
@@ -106,6 +108,8 @@ def _check_request(config: PipelineConfig, out: str | Path | None, device: str, 
         raise ValueError(f"detector must be one of {', '.join(steps.DETECTORS)}, got {config.detector!r}")
     if save_movie and out is None:
         raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
+    if out is not None and Path(out).is_file():
+        raise ValueError(f"out must be a folder, got the file {out}: name another one")
     if device != "cpu":
         from calcium_helpers.motion.gpu import find_device
 

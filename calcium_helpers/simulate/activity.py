@@ -7,7 +7,6 @@ from scipy import ndimage, signal
 
 from calcium_helpers.indicators import Indicator
 
-
 MODULATION_S = 2.0  # sd of the Gaussian that shapes the waxing and waning of rates
 
 

@@ -60,7 +60,7 @@ def found(scene):
     return cnmf.detect(scene.movie)
 
 
-@pytest.mark.parametrize("seed", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(3))
 def test_finds_simulated_cells_and_follows_them(seed):
     truth = simulate.two_photon(BRIGHT, seed=seed)
     detection = cnmf.detect(truth.movie)

@@ -35,7 +35,8 @@ class ScoreMap:
         self.wide_sd, self.narrow_sd = max(diameter_px / 5, 0.8), max(diameter_px / 12, 0.6)
         self.step = max(2, round(diameter_px / 3))
         self.reach = int(np.ceil(3 * self.wide_sd)) + self.step
-        shape = residual.shape[1:]
+        _, height, width = residual.shape
+        shape = (height, width)
         every = np.s_[:: max(1, len(residual) // 300)]
         sample = _smooth(residual[every], self.wide_sd)[:, ::3, ::3]
         self.noise = max(1.4826 * float(np.median(np.abs(sample - np.median(sample)))), 1e-6)
