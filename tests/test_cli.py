@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -101,12 +102,14 @@ BROKEN = {
     "absent": (lambda: None, "none.tif", OPTIONS, r"none\.tif: there is no such file"),
     "no TIFFs": (lambda: Path("folder").mkdir(), "folder", OPTIONS, "folder: is a folder without TIFF files"),
     "unknown suffix": (lambda: Path("a.avi").write_bytes(b"RIFF"), "a.avi", OPTIONS, r"a\.avi: has the unknown suffix"),
+    "rate of a known movie": (lambda: None, "demo_2p", OPTIONS, "demo_2p is known by name.*: leave out --fs"),
     "detector": (write_good, "a.tif", (*OPTIONS, "--detector", "best"), "detector must be one of cnmf, got 'best'"),
     "indicator": (write_good, "a.tif", (*OPTIONS, "--indicator", "GCaMP9"), "indicator.*GCaMP9"),
     "diameter": (write_good, "a.tif", (*OPTIONS, "--diameter-px", "-3"), "diameter_px must be above 0, got -3"),
     "channel": (write_good, "a.tif", (*OPTIONS, "--channel", "3"), r"a\.tif: .* --channel 3 was asked for"),
     "dataset": (make_two, "a.h5", OPTIONS, r"a\.h5: holds 2 movies.*Name the one to read with --dataset$"),
     "pixel": (write_good, "a.tif", (*OPTIONS, "--pixel-um", "0"), r"a\.tif: pixel_um must be"),
+    "out": (write_good, "a.tif", (*OPTIONS, "-o", "a.tif"), r"out must be a folder, got the file a\.tif"),
     "device": (write_good, "a.tif", (*OPTIONS, "--device", "abacus"), "device.*abacus"),
 }
 
@@ -116,7 +119,7 @@ def test_what_cannot_be_used_gives_one_message(case, tmp_path, capsys, caplog):
     make, name, options, words = BROKEN[case]
     make()
     before = set(tmp_path.rglob("*"))
-    code, printed, complaint = call(capsys, "report", name, *options, "-o", "out")
+    code, printed, complaint = call(capsys, "report", name, "-o", "out", *options)
     assert code == 2
     assert complaint.startswith("calcium-helpers: ")
     assert complaint.count("\n") == 1
@@ -294,6 +297,26 @@ def test_a_file_goes_before_a_name_of_the_list(capsys):
     write_good(f"{name}/a.tif")
     assert call(capsys, "report", name, *OPTIONS, "--no-motion", "-o", "out")[0] == 0
     assert io.load_results("out/results.h5").summary["n_frames"] == 40
+
+
+def test_the_built_in_movie_is_scored_against_its_truth(monkeypatch, capsys):
+    bright = {
+        "n_cells": 4, "min_distance_px": 20.0, "baseline_photons": 20.0, "tissue_photons": 14.0, "neuropil": 0.05,
+        "dff_per_spike": 0.5, "rate_hz": [0.3, 0.8], "motion_px": 2.0, "field_px": 0.3,
+    }  # fmt: skip
+    entry = manifest.find("demo_2p")
+    small = replace(entry, shape=(300, 72, 80), fs=10.0, parameters=bright)
+    monkeypatch.setattr(manifest, "entries", lambda: (small,))
+    code, printed, complaint = call(capsys, "report", "-q")
+    assert (code, complaint) == (0, "")
+    summary = json.loads(Path("report/summary.json").read_text())
+    truth = summary["truth"]
+    assert truth["n_truth"] == 4
+    assert truth["f1"] >= 0.75
+    assert f"against truth: F1 {truth['f1']:.2f} (precision {truth['precision']:.2f}, recall {truth['recall']:.2f}, " in printed
+    assert f"trace correlation {truth['trace_correlation_matched']:.2f}" in printed
+    assert summary["modality"] == entry.modality == "2p"
+    assert summary["parameters"]["offset"] == simulate.OFFSET
 
 
 def test_help_reads_well(capsys):

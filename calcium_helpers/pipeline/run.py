@@ -62,7 +62,8 @@ def run(
     Raises
     ------
     ValueError
-        For NaN or infinite pixels (names the frame), an unknown detector or device, or ``save_movie`` without ``out``.
+        For NaN or infinite pixels (names the frame), an unknown detector or device, ``out`` that is a file, or ``save_movie``
+        without ``out``.
     """
     _check_request(config, out, device, save_movie)
     folder = None if out is None else Path(out)
