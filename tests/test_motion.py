@@ -307,3 +307,9 @@ def test_find_bad_frames_by_correlation_and_limit():
     yx = np.zeros((50, 2))
     yx[9, 1] = -9.8
     assert find_bad_frames(yx, correlation, 10.0).tolist() == [7, 9]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_line_offset_is_found_in_noise(seed):
+    frames = np.random.default_rng(seed).poisson(9, (50, 64 + seed, 128))
+    assert motion.estimate_bidiphase(frames) == 0.0

@@ -23,7 +23,7 @@ class MotionConfig:
     """High-pass (sd of a box whose mean is subtracted) before correlating, px: takes the glow out of one-photon movies."""
     bidiphase: bool = True
     """Estimate and correct the offset between forward and backward lines (bidirectional scanning)."""
-    n_template_frames: int = 400
+    n_template_frames: int = 300
     """Frames, evenly spaced, from which the template is made."""
 
     def __post_init__(self) -> None:

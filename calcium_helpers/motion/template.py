@@ -15,7 +15,9 @@ from calcium_helpers.motion.threads import align_frames, read_frames
 
 logger = logging.getLogger(__name__)
 
+BIDIPHASE_SIGNIFICANCE = 5.0  # a peak counts when it is this many sds of the correlation at far lags
 N_SEED_FRAMES = 20  # similar frames averaged into the first template
+N_COMPARED_FRAMES = 150  # frames among which those are looked for
 KEEP_FRACTION = 0.8  # the frames that correlate best make the next template
 
 
@@ -65,7 +67,8 @@ def estimate_bidiphase(frames: np.ndarray) -> float:
     reach = min(10, width // 4)
     window = np.roll(correlation, reach)[: 2 * reach + 1]
     peak = int(np.argmax(window))
-    if not 0 < peak < 2 * reach:
+    chance = np.std(correlation[2 * reach : -2 * reach]) if width > 6 * reach else np.std(correlation)
+    if not 0 < peak < 2 * reach or window[peak] < BIDIPHASE_SIGNIFICANCE * chance:
         return 0.0
     left, centre, right = window[peak - 1 : peak + 2]
     curvature = left - 2 * centre + right
@@ -74,7 +77,7 @@ def estimate_bidiphase(frames: np.ndarray) -> float:
 
 
 def estimate_template(frames: np.ndarray, config: MotionConfig, bidiphase_px: float = 0.0) -> np.ndarray:
-    """Make a template: seed, three rigid rounds, one piecewise round.
+    """Make a template: seed, two rigid rounds, one piecewise round.
 
     Parameters
     ----------
@@ -90,9 +93,9 @@ def estimate_template(frames: np.ndarray, config: MotionConfig, bidiphase_px: fl
     ndarray, shape (H, W), float32
         Mean of the frames that agree with it, at their median position.
     """
-    template = _seed_template(frames)
+    template = _seed_template(frames[:: max(1, len(frames) // N_COMPARED_FRAMES)])
     rigid = MotionConfig(**{**vars(config), "piecewise": False})
-    rounds = [(rigid, 4), (rigid, 2), (rigid, 1)] + [(config, 2)] * config.piecewise
+    rounds = [(rigid, 3), (rigid, 1)] + [(config, 2)] * config.piecewise  # every third frame will do to begin with
     buffer = np.empty(frames.shape, dtype=np.float32)
     for settings, step in rounds:
         part = frames[::step]

@@ -38,7 +38,7 @@ def summarise_run(
     noise = estimate_noise(activity.dff.select(accepted))
     spikes = activity.spikes.select(accepted).values
     return {
-        "source": movie.history[0] if movie.history else "array",
+        "source": movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "array",
         "fs_hz": float(movie.fs), "n_frames": n_frames, "duration_s": movie.duration_s, "height_px": height,
         "width_px": width, "pixel_um": movie.pixel_um, "modality": config.modality,
         "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,

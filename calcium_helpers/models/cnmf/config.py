@@ -17,10 +17,12 @@ class CNMFConfig:
     """Changes slower than this (sd of a Gaussian) are taken for drift and bleaching when looking for cells, s."""
     max_cells: int | None = None
     """Keep at most this many accepted cells, the best by SNR; None for no limit."""
-    min_snr: float = 4.0
+    min_snr: float = 4.5
     """Smallest signal-to-noise ratio of an accepted cell."""
     min_consistency: float = 0.6
     """Smallest correlation of the footprints found in two interleaved halves of the recording."""
+    min_compactness: float = 0.6
+    """Smallest compactness of the footprint: 1 for a disc, 0.8 for an ellipse twice as long as wide."""
     merge_correlation: float = 0.8
     """Overlapping components whose traces correlate more are one cell."""
     seed_threshold: float = 6.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from calcium_helpers.containers import Footprints, Movie, Traces
 from calcium_helpers.models.cnmf import refine
@@ -47,8 +48,8 @@ def detect(
     Returns
     -------
     Detection
-        ``traces`` are demixed, in counts (kind "raw"). ``scores`` has ``accepted, reason, snr, consistency, area_px``;
-        ``extras`` has ``diameter_px``.
+        ``traces`` are demixed, in counts (kind "raw"). ``scores`` has ``accepted, reason, snr, consistency, compactness`` and
+        ``area_px``; ``extras`` has ``diameter_px``.
 
     Raises
     ------
@@ -105,16 +106,25 @@ def _judge(prepared: Prepared, components: refine.Components, diameter_px: float
     snr = _peak_snr(components.traces)
     consistency = refine.estimate_consistency(prepared.whitened, components)
     area = np.diff(components.footprints.indptr)
+    compactness = _compactness(components.footprints, prepared.mean.shape)
     least, most = plausible_area(diameter_px)
     reason = np.full(len(snr), "", dtype=object)
     reason[(area < least) | (area > most)] = "size"
+    reason[compactness < config.min_compactness] = "not compact"
     reason[consistency < config.min_consistency] = "not found again in both halves"
     reason[snr < config.min_snr] = "low SNR"
     if config.max_cells is not None:
         accepted = np.flatnonzero(reason == "")
         reason[accepted[np.argsort(-snr[accepted])][config.max_cells :]] = "beyond max_cells"
     return pd.DataFrame(
-        {"accepted": reason == "", "reason": reason.astype(str), "snr": snr, "consistency": consistency, "area_px": area},
+        {
+            "accepted": reason == "",
+            "reason": reason.astype(str),
+            "snr": snr,
+            "consistency": consistency,
+            "compactness": compactness,
+            "area_px": area,
+        },
         index=pd.RangeIndex(len(snr), name="id"),
     )
 
@@ -126,6 +136,15 @@ def _peak_snr(traces: np.ndarray) -> np.ndarray:
     steps = np.diff(traces, axis=1)
     noise = np.maximum(1.4826 * np.median(np.abs(steps), axis=1) / np.sqrt(2), 1e-6)
     return (np.sort(traces, axis=1)[:, -3:].mean(axis=1) - np.median(traces, axis=1)) / noise
+
+
+def _compactness(footprints: sparse.csr_matrix, shape: tuple[int, ...]) -> np.ndarray:
+    """Area over that of the disc with the same moment of inertia, shape (N,)."""
+    result = np.ones(footprints.shape[0])
+    for row, (start, stop) in enumerate(zip(footprints.indptr[:-1], footprints.indptr[1:], strict=True)):
+        y, x = np.divmod(footprints.indices[start:stop], shape[1])
+        result[row] = (stop - start) / (2 * np.pi * (y.var() + x.var() + 1 / 6))  # 1 / 6: a pixel's own extent
+    return result
 
 
 def _funnel(n_tried: int, n_seeds: int, n_merged: int, scores: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def _remove_haze(binned: np.ndarray, mean: np.ndarray, haze_px: float) -> None:
     regressed = np.divide(product, square, out=np.ones_like(product), where=square > 0)
     around = blur_y.T @ mean @ blur_x
     detail = mean - around
-    tissue = np.abs(detail) < 3 * np.median(np.abs(detail))  # bright cells glow by themselves and would mislead the fit
+    tissue = np.abs(detail) <= 3 * np.median(np.abs(detail))  # bright cells glow by themselves and would mislead the fit
     span = float(mean.max() - mean.min()) + 1e-6
     offset = optimize.minimize_scalar(
         lambda o: float(np.mean((regressed - 1 - detail / (around - o))[tissue] ** 2)),
