@@ -22,6 +22,7 @@ from peers import run_suite2p
 
 from calcium_helpers import io, metrics
 from calcium_helpers.containers import Footprints, Movie, Traces
+from calcium_helpers.deconvolve import deconvolve
 from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.pipeline import PipelineConfig, run
 from calcium_helpers.results import Results, Simulation
@@ -33,7 +34,9 @@ MOST_DETECTIONS = 80
 NEAR_PX = 5.0
 
 
-def score_simulation(footprints: Footprints, traces: Traces, spikes: Traces, truth: Simulation) -> dict[str, float]:
+def score_simulation(
+    footprints: Footprints, traces: Traces, denoised: Traces | None, spikes: Traces, truth: Simulation
+) -> dict[str, float]:
     """F1 at IoU 0.5, trace correlation over all firing and over matched cells, spike correlation in one frame and 0.1 s."""
     matching = metrics.match_footprints(footprints, truth.footprints)
     trace = metrics.trace_correlation(traces, truth.calcium, matching)
@@ -43,9 +46,16 @@ def score_simulation(footprints: Footprints, traces: Traces, spikes: Traces, tru
         "recall": matching.recall,
         "traces, all": trace.all,
         "traces, matched": trace.matched,
+        **({} if denoised is None else _score_denoised(denoised, truth, matching)),
         "spikes, 1 frame": metrics.spike_correlation(spikes, truth.spikes, matching).matched,
         "spikes, 0.1 s": metrics.spike_correlation(spikes, truth.spikes, matching, bin_s=0.1).matched,
     }
+
+
+def _score_denoised(denoised: Traces, truth: Simulation, matching: metrics.Matching) -> dict[str, float]:
+    """Trace correlation of what deconvolution makes of dF/F."""
+    score = metrics.trace_correlation(denoised, truth.calcium, matching)
+    return {"denoised, all": score.all, "denoised, matched": score.matched}
 
 
 def run_ours(simulation: Simulation) -> dict[str, float]:
@@ -55,9 +65,9 @@ def run_ours(simulation: Simulation) -> dict[str, float]:
     results = run(simulation.movie, config, progress=False)
     seconds = time.perf_counter() - start
     keep = results.cells["accepted"].to_numpy(dtype=bool)
-    scores = score_simulation(
-        results.footprints.select(keep), results.dff.select(keep), results.spikes.select(keep), simulation
-    )
+    dff = results.dff.select(keep)
+    denoised = deconvolve(dff, method=config.deconvolution).denoised
+    scores = score_simulation(results.footprints.select(keep), dff, denoised, results.spikes.select(keep), simulation)
     return {**scores, "seconds": seconds}
 
 
@@ -72,7 +82,7 @@ def run_peer(simulation: Simulation) -> dict[str, float] | None:
     )
     fs = simulation.movie.fs
     traces = Traces(found.fluorescence - 0.7 * found.neuropil, fs, "raw")
-    scores = score_simulation(found.footprints, traces, Traces(found.spikes, fs, "spikes"), simulation)
+    scores = score_simulation(found.footprints, traces, None, Traces(found.spikes, fs, "spikes"), simulation)
     return {**scores, "seconds": seconds or time.perf_counter() - start}
 
 
@@ -89,18 +99,19 @@ def simulated(seeds: list[int]) -> list[dict[str, Any]]:
             if (found := program(simulation)) is not None:
                 scores[name].append(found)
                 print(seed, name, {key: round(value, 3) for key, value in found.items()}, flush=True)
-    rows = []
-    for name, runs in scores.items():
-        if runs:
-            cells = {key: [one[key] for one in runs] for key in runs[0]}
-            rows.append(
-                {
-                    "program": name,
-                    **{key: f"{np.mean(v):.2f} ± {np.std(v):.2f}" for key, v in cells.items() if key != "seconds"},
-                }
-            )
-            rows[-1]["movies"] = len(runs)
-    return rows
+    columns = [key for key in scores["calcium_helpers"][0] if key != "seconds"]
+    return [
+        {
+            "program": name,
+            **{
+                key: f"{np.mean([r[key] for r in runs]):.2f} ± {np.std([r[key] for r in runs]):.2f}" if key in runs[0] else ""
+                for key in columns
+            },
+            "movies": len(runs),
+        }
+        for name, runs in scores.items()
+        if runs
+    ]
 
 
 def load_regions(path: Path, shape: tuple[int, int]) -> tuple[Footprints, np.ndarray]:

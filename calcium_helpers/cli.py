@@ -53,6 +53,11 @@ def _as_options(message: str) -> str:
     return re.sub(r"(?<= )(fs|dataset|channel|plane)= ?", r"--\1 ", message).rstrip()
 
 
+def _share(text: str) -> float | str:
+    """Read the value of ``--neuropil``."""
+    return text if text == "fit" else float(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -102,6 +107,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     steps.add_argument("--detector", default="cnmf", help="how cells are found (default: cnmf)")
     steps.add_argument("--diameter-px", type=float, metavar="PX", help="diameter of a cell; estimated where not given")
     steps.add_argument("--max-cells", type=int, metavar="N", help="keep at most so many cells, the best")
+    steps.add_argument("--neuropil", type=_share, metavar="SHARE", help="of the surrounding light to take out: 0..1, or fit")
     steps.add_argument("--device", default="cpu", help="cpu or cuda (motion correction)")
     steps.add_argument("--save-movie", action="store_true", help="also write motion_corrected.tif")
     report.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
@@ -158,6 +164,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         modality,
         detector=options.detector,
         indicator=options.indicator,
+        **({} if options.neuropil is None else {"neuropil": options.neuropil}),
         offset=options.offset if options.offset is not None else (OFFSET if simulated else 0.0),
         cnmf=CNMFConfig(diameter_px=options.diameter_px, max_cells=options.max_cells),
     )

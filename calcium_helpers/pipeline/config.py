@@ -29,8 +29,9 @@ class PipelineConfig:
     """Parameters of the detector ``cnmf``."""
     offset: float = 0.0
     """Counts that mean no light (the camera's or digitiser's offset): dF/F is relative to the light above it."""
-    neuropil: float | Literal["fit"] = "fit"
-    """Share of the surrounding neuropil taken out of each cell, 0..1, or fitted cell by cell."""
+    neuropil: float | Literal["fit"] = 0.7
+    """Share of the surrounding neuropil taken out of each cell, 0..1, or fitted cell by cell: a fit near 1 leaves little
+    light to divide by, and dF/F grows large."""
     baseline: Literal["percentile", "maximin"] = "percentile"
     """Baseline F0 of dF/F."""
     baseline_window_s: float = 60.0

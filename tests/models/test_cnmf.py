@@ -96,7 +96,7 @@ def test_traces_are_in_counts(scene, found):
 def test_scores_and_tables_fit_one_another(scene, found):
     n = len(found.footprints)
     assert found.traces.values.shape == (n, 300)
-    assert found.scores.columns.tolist() == ["accepted", "reason", "snr", "consistency", "area_px"]
+    assert found.scores.columns.tolist() == ["accepted", "reason", "snr", "consistency", "compactness", "area_px"]
     assert found.scores.index.tolist() == found.footprints.ids.tolist()
     assert found.scores["area_px"].tolist() == found.footprints.area_px.tolist()
     assert ((found.scores["reason"] == "") == found.scores["accepted"]).all()
