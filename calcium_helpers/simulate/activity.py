@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage, signal
 
-from calcium_helpers.indicators import Indicator
+from calcium_helpers.indicators import Indicator, get_indicator
+from calcium_helpers.simulate.config import RecordingConfig
 
 MODULATION_S = 2.0  # sd of the Gaussian that shapes the waxing and waning of rates
+
+
+def draw_activity(rng: np.random.Generator, config: RecordingConfig, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw spike counts and the noiseless dF/F that follows them, both (N, T)."""
+    indicator = Indicator("custom", config.rise_s, config.decay_s, config.dff_per_spike, "configuration")
+    if config.indicator is not None:
+        indicator = get_indicator(config.indicator)
+    spikes = draw_spikes(rng, n_cells, config.n_frames, config.fs, rate_hz=config.rate_hz, modulation=config.modulation)
+    amplitude = draw_lognormal(rng, n_cells, median=indicator.dff_per_spike, log_sd=0.35)
+    return spikes, calcium_from_spikes(spikes, config.fs, indicator, dff_per_spike=amplitude)
 
 
 def draw_spikes(

@@ -7,66 +7,38 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from calcium_helpers.indicators import Indicator
 from calcium_helpers.results import Simulation
 from calcium_helpers.simulate import activity, render, shapes
+from calcium_helpers.simulate.config import RecordingConfig
 
 
-@dataclass(frozen=True)
-class OnePhotonConfig:
+@dataclass(frozen=True, kw_only=True)
+class OnePhotonConfig(RecordingConfig):
     """What a simulated one-photon recording looks like; the defaults are the configuration ``anchor_1p``."""
 
     n_frames: int = 1500
-    """Frames."""
     height: int = 256
-    """Rows, px."""
     width: int = 256
-    """Columns, px."""
     fs: float = 20.0
-    """Frame rate, Hz."""
     n_cells: int = 40
-    """Cells, Gaussian in shape."""
     min_distance_px: float = 13.0
-    """Smallest distance between centres, px."""
     sigma_px: tuple[float, float] = (3.0, 4.4)
-    """Range of the standard deviations of a cell, px."""
+    """Range of the standard deviations of a cell, Gaussian in shape, px."""
     background_electrons: float = 6000.0
     """Brightness at the brightest place, electrons a pixel and frame."""
     cell_fraction: tuple[float, float] = (0.02, 0.08)
     """Range of a resting cell's peak, as a fraction of the background."""
     dff_per_spike: float = 0.95
-    """Median peak dF/F of one spike (log-sd 0.35), of the cell's own light."""
     rise_s: float = 0.08
-    """Time constant of the rise, s."""
     decay_s: float = 0.8
-    """Time constant of the decay, s."""
     rate_hz: tuple[float, float] = (0.1, 1.0)
-    """Range of mean spike rates, Hz (log-uniform)."""
-    modulation: float = 1.5
-    """Log-sd of the slow waxing and waning of each cell's rate: 0 is a steady Poisson process."""
     glow: float = 0.04
     """Relative sd of each of the six fluctuating components of the background."""
     vignette: float = 0.6
     """Fraction of brightness lost in the corners."""
-    bleaching: float = 0.06
-    """Fraction of brightness lost over the recording."""
-    motion_px: float = 4.5
-    """Largest rigid displacement, px."""
     field_px: float = 0.5
-    """Largest non-rigid displacement, px."""
     read_noise: float = 8.0
-    """Read noise, electrons."""
     gain: float = 1.0
-    """Counts an electron, on an offset of 100."""
-
-    def __post_init__(self) -> None:
-        for name in ("n_frames", "height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.n_cells < 0:
-            raise ValueError(f"n_cells must be 0 or more, got {self.n_cells}")
-        if not 0 < self.rate_hz[0] <= self.rate_hz[1]:
-            raise ValueError(f"rate_hz must be (low, high) with 0 < low <= high, got {self.rate_hz}")
 
 
 def one_photon(config: OnePhotonConfig | None = None, *, seed: int = 0, progress: bool = False) -> Simulation:
@@ -93,38 +65,18 @@ def one_photon(config: OnePhotonConfig | None = None, *, seed: int = 0, progress
         When the cells do not fit into the frame.
     """
     config = config or OnePhotonConfig()
-    shape = (config.height, config.width)
-    canvas = (config.height + 2 * render.MARGIN_PX, config.width + 2 * render.MARGIN_PX)
+    canvas = render.canvas_shape(config)
     streams = np.random.SeedSequence(seed).spawn(2)
     rng = np.random.default_rng(streams[0])
-
     profiles, masks = _draw_cells(rng, config, canvas)
-    n = config.n_cells
-    spikes = activity.draw_spikes(rng, n, config.n_frames, config.fs, rate_hz=config.rate_hz, modulation=config.modulation)
-    amplitude = activity.draw_lognormal(rng, n, median=config.dff_per_spike, log_sd=0.35)
-    indicator = Indicator("custom", config.rise_s, config.decay_s, config.dff_per_spike, "configuration")
-    calcium = activity.calcium_from_spikes(spikes, config.fs, indicator, dff_per_spike=amplitude)
-    baseline = rng.uniform(*config.cell_fraction, n) * config.background_electrons
-
+    spikes, calcium = activity.draw_activity(rng, config, config.n_cells)
+    baseline = rng.uniform(*config.cell_fraction, config.n_cells) * config.background_electrons
     static, components = _draw_background(rng, config, canvas)
     courses = np.column_stack([shapes.smooth_noise(rng, (config.n_frames,), 0.5 * config.fs) for _ in range(6)])
     courses = (config.glow * courses).astype(np.float32)
-    displacement = render.draw_motion(rng, config.n_frames, config.fs, motion_px=config.motion_px, field_px=config.field_px)
-    bleach = 1 - config.bleaching * np.linspace(0, 1, config.n_frames)
-    brightness = np.ascontiguousarray((baseline[:, None] * (1 + calcium) * bleach).T, dtype=np.float32)
-    spatial = sparse.csc_matrix(profiles.T, dtype=np.float32)
-    static, components = static.reshape(-1), components.reshape(len(components), -1)
-
-    def scene(frame: int) -> np.ndarray:
-        glow = static * np.maximum(1 + courses[frame] @ components, 0) * np.float32(bleach[frame])
-        return (glow + spatial @ brightness[frame]).reshape(canvas)
-
-    movie = render.render_movie(
-        scene, displacement, shape, seed=streams[1], read_noise=config.read_noise, gain=config.gain, progress=progress,
-    )  # fmt: skip
-    template = (static + spatial @ baseline.astype(np.float32)).reshape(canvas)
+    scene = render.Scene(profiles, masks, baseline, static, components, courses)
     note = f"simulated one-photon movie, seed {seed}"
-    return render.assemble(movie, config.fs, displacement, masks, calcium, spikes, render.crop_margin(template), note)
+    return render.record(scene, config, spikes, calcium, rng=rng, seed=streams[1], note=note, progress=progress)
 
 
 def _draw_cells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
 from calcium_helpers.results import Simulation
+from calcium_helpers.simulate.config import RecordingConfig
 from calcium_helpers.simulate.motion import draw_field, draw_rigid_motion, invert_displacement
 from calcium_helpers.warp import warp_grid
 
@@ -57,23 +59,56 @@ def render_movie(
     return movie
 
 
-def assemble(
-    movie: np.ndarray, fs: float, displacement: np.ndarray, masks: sparse.csr_matrix, calcium: np.ndarray,
-    spikes: np.ndarray, template: np.ndarray, note: str,
+class Scene(NamedTuple):
+    """What glows.
+
+    Cells with ``profiles`` (N, canvas) and resting brightness ``baseline`` (N,), ``masks`` (N, H*W) of their truth; ``tissue``
+    (canvas) and its relative fluctuations, ``components`` (K, canvas) times ``courses`` (T, K).
+    """
+
+    profiles: sparse.csr_matrix
+    masks: sparse.csr_matrix
+    baseline: np.ndarray
+    tissue: np.ndarray
+    components: np.ndarray
+    courses: np.ndarray
+
+
+def record(
+    scene: Scene, config: RecordingConfig, spikes: np.ndarray, calcium: np.ndarray, *, rng: np.random.Generator,
+    seed: np.random.SeedSequence, note: str, progress: bool,
 ) -> Simulation:  # fmt: skip
-    """Put a movie and its truth together; ``masks`` (N, H*W) and ``template`` (H, W) without the margin."""
-    shape = movie.shape[1:]
-    shifts = invert_displacement(displacement, shape)
-    border = np.ceil(np.abs(shifts).max(axis=(0, 1, 2))).astype(int) if len(shifts) else np.zeros(2, int)
-    border = np.minimum(border, (np.array(shape) - 1) // 2)
-    valid = (int(border[0]), int(shape[0] - border[0]), int(border[1]), int(shape[1] - border[1]))
-    return Simulation(
-        movie=Movie(movie, fs=fs, history=(note,)),
-        footprints=Footprints(masks, shape),
-        calcium=Traces(calcium, fs, "dff"),
-        spikes=Traces(spikes, fs, "spikes"),
-        shifts=Shifts(shifts, template, valid),
+    """Draw motion, record the scene through it, and put the movie and its truth together."""
+    shape, canvas = (config.height, config.width), scene.tissue.shape
+    displacement = draw_motion(rng, config.n_frames, config.fs, motion_px=config.motion_px, field_px=config.field_px)
+    bleach = 1 - config.bleaching * np.linspace(0, 1, config.n_frames)
+    brightness = np.ascontiguousarray((scene.baseline[:, None] * (1 + calcium) * bleach).T, dtype=np.float32)
+    spatial = sparse.csc_matrix(scene.profiles.T, dtype=np.float32)
+    tissue, components = scene.tissue.reshape(-1), scene.components.reshape(len(scene.components), -1)
+
+    def glow(frame: int) -> np.ndarray:
+        around = tissue * np.maximum(1 + scene.courses[frame] @ components, 0) * np.float32(bleach[frame])
+        return (around + spatial @ brightness[frame]).reshape(canvas)
+
+    movie = render_movie(
+        glow, displacement, shape, seed=seed, read_noise=config.read_noise, gain=config.gain, progress=progress
     )
+    template = (tissue + spatial @ scene.baseline.astype(np.float32)).reshape(canvas)
+    shifts = invert_displacement(displacement, shape)
+    border = np.ceil(np.abs(shifts).max(axis=(0, 1, 2))).astype(int)
+    y0, x0 = (int(n) for n in np.minimum(border, (np.array(shape) - 1) // 2))
+    return Simulation(
+        movie=Movie(movie, fs=config.fs, history=(note,)),
+        footprints=Footprints(scene.masks, shape),
+        calcium=Traces(calcium, config.fs, "dff"),
+        spikes=Traces(spikes, config.fs, "spikes"),
+        shifts=Shifts(shifts, crop_margin(template), (y0, shape[0] - y0, x0, shape[1] - x0)),
+    )
+
+
+def canvas_shape(config: RecordingConfig) -> tuple[int, int]:
+    """Size of the canvas for a recording: its frame and the margin around it."""
+    return config.height + 2 * MARGIN_PX, config.width + 2 * MARGIN_PX
 
 
 def crop_margin(image: np.ndarray) -> np.ndarray:

@@ -7,72 +7,47 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from calcium_helpers.indicators import Indicator, get_indicator
 from calcium_helpers.results import Simulation
 from calcium_helpers.simulate import activity, render, shapes
+from calcium_helpers.simulate.config import RecordingConfig
 
 
-@dataclass(frozen=True)
-class TwoPhotonConfig:
+@dataclass(frozen=True, kw_only=True)
+class TwoPhotonConfig(RecordingConfig):
     """What a simulated two-photon recording looks like; the defaults are the configuration ``anchor_2p``."""
 
     n_frames: int = 2000
-    """Frames."""
     height: int = 512
-    """Rows, px."""
     width: int = 512
-    """Columns, px."""
     fs: float = 30.0
-    """Frame rate, Hz."""
     n_cells: int = 150
-    """Somata."""
     n_dendrites: int = 0
     """Pieces of dendrite, which count as cells too."""
     filled: float = 0.0
     """Fraction of somata without a dim nucleus."""
     min_distance_px: float = 12.0
-    """Smallest distance between centres, px."""
     radius_px: tuple[float, float] = (4.8, 8.0)
     """Range of the radii of a soma, px."""
     baseline_photons: float = 1.8
     """Median brightness of a resting cell, photons a pixel and frame (log-sd 0.35)."""
     dff_per_spike: float = 0.37
-    """Median peak dF/F of one spike (log-sd 0.35)."""
     rise_s: float = 0.05
-    """Time constant of the rise, s."""
     decay_s: float = 0.6
-    """Time constant of the decay, s."""
-    indicator: str | None = None
-    """A name from the indicator table; replaces ``dff_per_spike, rise_s, decay_s``."""
     rate_hz: tuple[float, float] = (0.1, 1.5)
-    """Range of mean spike rates, Hz (log-uniform)."""
-    modulation: float = 1.5
-    """Log-sd of the slow waxing and waning of each cell's rate: 0 is a steady Poisson process."""
     tissue_photons: float = 1.3
     """Mean brightness of the tissue, photons a pixel and frame."""
     neuropil: float = 0.1
     """Relative sd of the tissue's brightness that 12 fluctuating neuropil components make together."""
-    bleaching: float = 0.06
-    """Fraction of brightness lost over the recording."""
-    motion_px: float = 4.5
-    """Largest rigid displacement, px."""
     field_px: float = 1.2
-    """Largest non-rigid displacement, px."""
     bidiphase_px: int = 0
     """Columns by which every second line is displaced (bidirectional scanning), px."""
     read_noise: float = 1.0
-    """Read noise, electrons."""
     gain: float = 20.0
-    """Counts an electron, on an offset of 100."""
 
     def __post_init__(self) -> None:
-        for name in ("n_frames", "height", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.n_cells < 0 or self.n_dendrites < 0:
-            raise ValueError(f"n_cells and n_dendrites must be 0 or more, got {self.n_cells} and {self.n_dendrites}")
-        if not 0 < self.rate_hz[0] <= self.rate_hz[1]:
-            raise ValueError(f"rate_hz must be (low, high) with 0 < low <= high, got {self.rate_hz}")
+        super().__post_init__()
+        if self.n_dendrites < 0:
+            raise ValueError(f"n_dendrites must be 0 or more, got {self.n_dendrites}")
 
 
 def two_photon(config: TwoPhotonConfig | None = None, *, seed: int = 0, progress: bool = False) -> Simulation:
@@ -99,46 +74,20 @@ def two_photon(config: TwoPhotonConfig | None = None, *, seed: int = 0, progress
         When the cells do not fit into the frame.
     """
     config = config or TwoPhotonConfig()
-    shape = (config.height, config.width)
-    canvas = (config.height + 2 * render.MARGIN_PX, config.width + 2 * render.MARGIN_PX)
+    canvas = render.canvas_shape(config)
     streams = np.random.SeedSequence(seed).spawn(2)
     rng = np.random.default_rng(streams[0])
-
     profiles, masks = _draw_cells(rng, config, canvas)
     n = profiles.shape[0]
-    indicator = Indicator("custom", config.rise_s, config.decay_s, config.dff_per_spike, "configuration")
-    if config.indicator is not None:
-        indicator = get_indicator(config.indicator)
-    spikes = activity.draw_spikes(rng, n, config.n_frames, config.fs, rate_hz=config.rate_hz, modulation=config.modulation)
-    amplitude = activity.draw_lognormal(rng, n, median=indicator.dff_per_spike, log_sd=0.35)
-    calcium = activity.calcium_from_spikes(spikes, config.fs, indicator, dff_per_spike=amplitude)
+    spikes, calcium = activity.draw_activity(rng, config, n)
     baseline = activity.draw_lognormal(rng, n, median=config.baseline_photons, log_sd=0.35)
-
-    tissue, components, courses = _draw_tissue(rng, config, canvas)
-    displacement = render.draw_motion(rng, config.n_frames, config.fs, motion_px=config.motion_px, field_px=config.field_px)
-    bleach = 1 - config.bleaching * np.linspace(0, 1, config.n_frames)
-    brightness = np.ascontiguousarray((baseline[:, None] * (1 + calcium) * bleach).T, dtype=np.float32)
-    spatial = sparse.csc_matrix(profiles.T, dtype=np.float32)
-    tissue, components = tissue.reshape(-1), components.reshape(len(components), -1)
-
-    def scene(frame: int) -> np.ndarray:
-        glow = tissue * np.maximum(1 + courses[frame] @ components, 0) * np.float32(bleach[frame])
-        return (glow + spatial @ brightness[frame]).reshape(canvas)
-
-    movie = render.render_movie(
-        scene,
-        displacement,
-        shape,
-        seed=streams[1],
-        read_noise=config.read_noise,
-        gain=config.gain,
-        progress=progress,
-    )
-    if config.bidiphase_px:
-        movie[:, 1::2] = np.roll(movie[:, 1::2], config.bidiphase_px, axis=2)
-    template = (tissue + spatial @ baseline.astype(np.float32)).reshape(canvas)
+    scene = render.Scene(profiles, masks, baseline, *_draw_tissue(rng, config, canvas))
     note = f"simulated two-photon movie, seed {seed}"
-    return render.assemble(movie, config.fs, displacement, masks, calcium, spikes, render.crop_margin(template), note)
+    simulation = render.record(scene, config, spikes, calcium, rng=rng, seed=streams[1], note=note, progress=progress)
+    if config.bidiphase_px:
+        frames = simulation.movie.frames()
+        frames[:, 1::2] = np.roll(frames[:, 1::2], config.bidiphase_px, axis=2)
+    return simulation
 
 
 def _draw_cells(
