@@ -32,7 +32,7 @@ def rigid_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
 def field_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
     """Root mean square distance between estimated and true displacement on a ``grid`` x ``grid`` of points, pixels.
 
-    The points are the centres of equal tiles of the frame. One offset, the median over frames and points, is removed.
+    The points are interior: the inner nodes of a grid of ``grid + 2`` a side that spans the frame. One offset, the median over frames and points, is removed.
 
     Parameters
     ----------
@@ -85,14 +85,14 @@ def psnr(image: np.ndarray, reference: np.ndarray, *, data_range: float | None =
 
 
 def _difference(shifts: Shifts, truth: Shifts, grid: int) -> np.ndarray:
-    """Estimated minus true correction (T, grid * grid, 2) at the centres of equal tiles."""
+    """Estimated minus true correction (T, grid * grid, 2) at the inner nodes of a grid that spans the frame."""
     if len(shifts.yx) != len(truth.yx) or shifts.template.shape != truth.template.shape:
         raise ValueError(
             f"shifts and truth must be of the same movie, got {len(shifts.yx)} frames of {shifts.template.shape} "
             f"and {len(truth.yx)} of {truth.template.shape}"
         )
-    centres = [(np.arange(grid) + 0.5) * length / grid - 0.5 for length in truth.template.shape]
-    points = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, 2)
+    nodes = [np.linspace(0, length - 1, grid + 2)[1:-1] for length in truth.template.shape]
+    points = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 2)
     return shifts.at(points) - truth.at(points)
 
 
