@@ -158,7 +158,7 @@ def test_field_rms_sees_what_a_rigid_estimate_misses():
     field[..., 1] = slope
     rigid = shifts_from(np.zeros((frames, 2)))
     assert rigid_rms(rigid, shifts_from(field)) == pytest.approx(0, abs=1e-5)
-    points = (np.arange(16) + 0.5) * 96 / 16 - 0.5
+    points = np.linspace(0, 95, 18)[1:-1]
     expected = np.interp(points, (np.arange(gx) + 0.5) * 96 / gx - 0.5, slope)
     assert field_rms(rigid, shifts_from(field)) == pytest.approx(np.sqrt(np.mean(expected**2)), rel=1e-4)
     assert field_rms(shifts_from(field), shifts_from(field)) == 0

@@ -32,7 +32,8 @@ def rigid_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
 def field_rms(shifts: Shifts, truth: Shifts, *, grid: int = 16) -> float:
     """Root mean square distance between estimated and true displacement on a ``grid`` x ``grid`` of points, pixels.
 
-    The points are interior: the inner nodes of a grid of ``grid + 2`` a side that spans the frame. One offset, the median over frames and points, is removed.
+    The points are interior: the inner nodes of a grid of ``grid + 2`` a side that spans the frame. One offset, the median over
+    frames and points, is removed.
 
     Parameters
     ----------
