@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import re
 import sys
@@ -137,6 +138,8 @@ def _report(options: argparse.Namespace) -> int:
         modality = options.modality or entry.modality
     else:
         modality = options.modality
+        if not Path(name).exists() and (near := difflib.get_close_matches(name, known, n=1)):
+            raise ValueError(f"{name}: no such file; is the recording {near[0]} meant? calcium-helpers list names them all")
         movie = load_movie(name, **{key: getattr(options, key) for key in keys}, progress=progress)
     if modality is None:
         raise ValueError(f"{name}: two-photon or one-photon? Say --modality 2p or --modality 1p")

@@ -391,3 +391,8 @@ def test_fetch_and_verify_of_what_is_on_disk(tmp_path, monkeypatch, capsys):
     code, _, complaint = call(capsys, "fetch", "mine")
     assert code == 2
     assert "set CALCIUM_DATA_DIR" in complaint
+
+
+def test_a_mistyped_recording_gets_its_name(capsys):
+    assert main(["report", "demo_2", "--modality", "2p"]) == 2
+    assert "demo_2p" in capsys.readouterr().err
