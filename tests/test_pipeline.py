@@ -160,7 +160,7 @@ def test_a_second_run_computes_nothing_anew(truth, finished, folder):
         ({"cnmf": CNMFConfig(max_cells=1)}, {"motion"}),
         ({"motion": replace(motion.TWO_PHOTON, piecewise=False)}, set()),
     ],
-    ids=lambda value: next(iter(value), ""),
+    ids=lambda value: "-".join(sorted(value)),
 )
 def test_a_changed_parameter_recomputes_what_depends_on_it(truth, finished, folder, changes, found):
     changed = replace(CONFIG, **changes)
@@ -186,7 +186,7 @@ def test_another_movie_in_the_same_folder_is_not_mixed_up(truth, folder):
         (["traces", "detect", "motion"], set()),
         (["motion.npy"], {"detect", "traces"}),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(value)),
 )
 def test_a_run_that_was_killed_goes_on(truth, finished, folder, lost, found):
     """Files that were being written when it was killed bear a temporary name and half of the content."""
