@@ -6,7 +6,7 @@ from calcium_helpers.results import Simulation
 from calcium_helpers.simulate import OnePhotonConfig, TwoPhotonConfig, one_photon, two_photon
 
 # What a spike adds (0.22 and 0.55) enters a filter of two poles, rise and decay, whose response peaks at 1.7 times its input:
-# 0.37 and 0.95 are the peaks. The depth of the neuropil and of the slow modulation of rates are ours to choose: with the
+# 0.37 and 0.95 are the peaks. The depth of neuropil, glow and slow modulation of rates is ours to choose: with the
 # values below suite2p 1.1 scores as it does on the movies that these stand for (see ``extraction.py``).
 ANCHOR_2P = TwoPhotonConfig(
     n_frames=2000, height=512, width=512, fs=30.0, n_cells=150, min_distance_px=12.0, radius_px=(4.8, 8.0),

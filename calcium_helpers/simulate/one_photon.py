@@ -33,7 +33,7 @@ class OnePhotonConfig(RecordingConfig):
     decay_s: float = 0.8
     rate_hz: tuple[float, float] = (0.1, 1.0)
     glow: float = 0.04
-    """Relative sd of each of the six fluctuating components of the background."""
+    """How far the six fluctuating components of the background together take it up or down (two sds), relative."""
     vignette: float = 0.6
     """Fraction of brightness lost in the corners."""
     field_px: float = 0.5
@@ -73,7 +73,7 @@ def one_photon(config: OnePhotonConfig | None = None, *, seed: int = 0, progress
     baseline = rng.uniform(*config.cell_fraction, config.n_cells) * config.background_electrons
     static, components = _draw_background(rng, config, canvas)
     courses = np.column_stack([shapes.smooth_noise(rng, (config.n_frames,), 0.5 * config.fs) for _ in range(6)])
-    courses = (config.glow * courses).astype(np.float32)
+    courses = (config.glow / 2 / np.sqrt(6) * courses).astype(np.float32)
     scene = render.Scene(profiles, masks, baseline, static, components, courses)
     note = f"simulated one-photon movie, seed {seed}"
     return render.record(scene, config, spikes, calcium, rng=rng, seed=streams[1], note=note, progress=progress)
