@@ -48,18 +48,22 @@ class Detection(NamedTuple):
 class Results(NamedTuple):
     """All that a run of the pipeline leaves behind, as ``io.save_results`` stores it.
 
-    ``images`` maps names (mean, max, correlation, pnr) to (H, W) arrays; ``cells`` has one row a component; ``steps`` one
-    row a step of the pipeline (``step, seconds, note``); ``summary`` holds every number the report states.
+    ``raw, neuropil`` are in counts, ``dff`` and ``denoised`` (calcium as deconvolution fits it) fractions, ``spikes`` in dF/F a
+    frame. ``images`` maps names (mean, max, correlation, pnr) to (H, W) arrays; ``cells`` has one row a component; ``steps``
+    one row a step of the pipeline (``step, seconds, note``); ``times_s`` (T,) are the frame times that the file states, or
+    None; ``summary`` holds every number the report states.
     """
 
     footprints: Footprints
     raw: Traces
     neuropil: Traces
     dff: Traces
+    denoised: Traces
     spikes: Traces
     cells: pd.DataFrame
     funnel: pd.DataFrame
     steps: pd.DataFrame
+    times_s: np.ndarray | None
     shifts: Shifts | None
     images: dict[str, np.ndarray]
     parameters: dict[str, Any]

@@ -22,12 +22,14 @@ def make_results(*, n_cells=60, shape=(256, 256), n_frames=1500, fs=30.0, seed=0
     shifts = _shifts(shape, n_frames, rng) if with_motion else None
     accepted = np.arange(n_cells) % 5 != 4
     images = _images(footprints, shape, rng)
-    traces = {kind: Traces(values, fs, kind) for kind, values in (("raw", 100 * (1 + dff)), ("dff", dff), ("spikes", spikes))}
+    values = {"raw": 100 * (1 + dff), "dff": dff, "denoised": clean, "spikes": spikes}
+    traces = {kind: Traces(value, fs, kind) for kind, value in values.items()}
     return Results(
         footprints=footprints,
         raw=traces["raw"],
         neuropil=Traces(np.full_like(dff, 80), fs, "neuropil"),
         dff=traces["dff"],
+        denoised=traces["denoised"],
         spikes=traces["spikes"],
         cells=_cells(footprints, accepted, rng),
         funnel=pd.DataFrame(
@@ -38,6 +40,7 @@ def make_results(*, n_cells=60, shape=(256, 256), n_frames=1500, fs=30.0, seed=0
             }
         ),
         steps=pd.DataFrame({"step": ["motion", "detect"], "seconds": [3.21, 7.5], "note": ["piecewise", "2 iterations"]}),
+        times_s=None,
         shifts=shifts,
         images=images,
         parameters={"fs_hz": fs, "detector": "cnmf", "cnmf": {"diameter_px": 11.5, "iterations": 2, "merge": True}},

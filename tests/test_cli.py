@@ -18,7 +18,7 @@ from calcium_helpers import io, manifest, simulate
 from calcium_helpers.cli import main
 
 FRAMES = np.random.default_rng(0).poisson(30, (40, 32, 36)).astype(np.uint16)
-OUTPUTS = {"report.html", "results.h5", "traces.csv", "spikes.csv", "cells.csv", "summary.json", "work"}
+OUTPUTS = {"report.html", "results.h5", "traces.csv", "denoised.csv", "spikes.csv", "cells.csv", "summary.json", "work"}
 
 
 @pytest.fixture(autouse=True)

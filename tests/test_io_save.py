@@ -89,11 +89,12 @@ def equal(ours, theirs):
     np.testing.assert_array_equal(ours.footprints.weights.toarray(), theirs.footprints.weights.toarray())
     assert ours.footprints.shape == theirs.footprints.shape
     np.testing.assert_array_equal(ours.footprints.ids, theirs.footprints.ids)
-    for name in ("raw", "neuropil", "dff", "spikes"):
+    for name in ("raw", "neuropil", "dff", "denoised", "spikes"):
         a, b = getattr(ours, name), getattr(theirs, name)
         np.testing.assert_array_equal(a.values, b.values)
         np.testing.assert_array_equal(a.ids, b.ids)
         assert (a.values.dtype, a.fs, a.kind) == (b.values.dtype, b.fs, b.kind)
+    np.testing.assert_array_equal(ours.times_s, theirs.times_s)
     for name in ("cells", "funnel", "steps"):
         assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
     assert (ours.shifts is None) == (theirs.shifts is None)
@@ -137,7 +138,8 @@ def test_results_with_odd_contents(tmp_path):
     yx = np.random.default_rng(0).normal(0, 1, (50, 2))
     made = made._replace(
         footprints=made.footprints.replace(ids=ids),
-        **{name: getattr(made, name).replace(ids=ids) for name in ("raw", "neuropil", "dff", "spikes")},
+        **{name: getattr(made, name).replace(ids=ids) for name in ("raw", "neuropil", "dff", "denoised", "spikes")},
+        times_s=np.cumsum(np.random.default_rng(1).uniform(0.03, 0.1, 50)),
         cells=table,
         funnel=table[:0],
         steps=pd.DataFrame(index=pd.Index(["load", "detect"])),
@@ -157,7 +159,7 @@ def test_layout_is_as_documented(tmp_path):
     made = results()
     save_results(made, tmp_path / "results.h5")
     with h5py.File(tmp_path / "results.h5") as file:
-        assert (file.attrs["format"], file.attrs["layout_version"]) == ("calcium_helpers results", 1)
+        assert (file.attrs["format"], file.attrs["layout_version"]) == ("calcium_helpers results", 2)
         start, stop = file["footprints/indptr"][2:4]
         row = np.zeros(np.prod(file["footprints"].attrs["shape"]), np.float32)
         row[file["footprints/indices"][start:stop]] = file["footprints/data"][start:stop]
@@ -202,5 +204,5 @@ def test_files_that_hold_no_results(tmp_path):
     save_results(results(), path)
     with h5py.File(path, "r+") as file:
         file.attrs["layout_version"] = 99
-    with pytest.raises(MovieFileError, match="layout version 99, this package reads 1"):
+    with pytest.raises(MovieFileError, match="layout version 99, this package reads 2"):
         load_results(path)

@@ -52,7 +52,7 @@ def found_again(results):
 
 def assert_equal(first, second):
     """Equal in all but how long it took and what was found again."""
-    for name in ("raw", "neuropil", "dff", "spikes"):
+    for name in ("raw", "neuropil", "dff", "denoised", "spikes"):
         np.testing.assert_array_equal(getattr(first, name).values, getattr(second, name).values, err_msg=name)
         assert getattr(first, name).fs == getattr(second, name).fs
         assert getattr(first, name).kind == getattr(second, name).kind
@@ -91,7 +91,7 @@ def test_a_simulated_movie_is_analysed_well(truth, finished):
 def test_the_parts_fit_one_another(truth, finished):
     results, _ = finished
     n = len(results.footprints)
-    for name in ("raw", "neuropil", "dff", "spikes"):
+    for name in ("raw", "neuropil", "dff", "denoised", "spikes"):
         traces = getattr(results, name)
         assert traces.values.shape == (n, 300)
         assert np.isfinite(traces.values).all()

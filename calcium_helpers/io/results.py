@@ -1,12 +1,12 @@
 """``results.h5``: all that a run leaves behind, in one HDF5 file that other programs can read.
 
-Layout, version 1 (N components, T frames, H x W pixels; text is UTF-8)::
+Layout, version 2 (N components, T frames, H x W pixels; text is UTF-8)::
 
     /                       attributes format = "calcium_helpers results", layout_version, package_version
     footprints/             data, indices, indptr: the rows of a compressed sparse (N, H*W) matrix, row-major pixels
                             ids (N,); attribute shape = (H, W)
     traces/raw/             values (N, T) float32, ids (N,); attributes fs (Hz) and kind
-    traces/neuropil/, traces/dff/, traces/spikes/           likewise
+    traces/neuropil/, dff/, denoised/, spikes/              likewise
     cells/, funnel/, steps/ tables: columns/<name> (n,) each, index (n,); attributes columns and index_name (JSON)
                             missing text is "" and its rows stand in the attribute missing
     shifts/                 yx (T, 2) or (T, gy, gx, 2), template (H, W), bad_frames, correlation (T,) if known;
@@ -14,6 +14,7 @@ Layout, version 1 (N components, T frames, H x W pixels; text is UTF-8)::
     images/<name>           (H, W)
     parameters, summary     JSON
     history                 lines of text
+    times_s                 (T,) time of each frame, seconds, where the movie stated them
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from calcium_helpers.io.tables import read_table, write_table
 from calcium_helpers.results import Results
 
 FORMAT = "calcium_helpers results"
-LAYOUT_VERSION = 1
-_TRACES = ("raw", "neuropil", "dff", "spikes")
+LAYOUT_VERSION = 2
+_TRACES = ("raw", "neuropil", "dff", "denoised", "spikes")
 _TABLES = ("cells", "funnel", "steps")
 
 
@@ -66,6 +67,8 @@ def save_results(results: Results, path: str | Path) -> None:
             group["values"], group["ids"] = traces.values, traces.ids
         for name in _TABLES:
             write_table(file.create_group(name), getattr(results, name))
+        if results.times_s is not None:
+            file["times_s"] = results.times_s
         if results.shifts is not None:
             _write_shifts(file.create_group("shifts"), results.shifts)
         images = file.create_group("images")
@@ -126,6 +129,7 @@ def _read_results(file: Any) -> Results:
     return Results(
         footprints=_read_footprints(file["footprints"]),
         **fields,
+        times_s=file["times_s"][()] if "times_s" in file else None,
         shifts=_read_shifts(file["shifts"]) if "shifts" in file else None,
         images={name: item[()] for name, item in file["images"].items()},
         parameters=json.loads(file["parameters"].asstr()[()]),

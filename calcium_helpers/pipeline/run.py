@@ -91,7 +91,7 @@ def run(
     if truth is not None:
         summary["truth"] = score_against_truth(truth, shifts, detection, activity)
     results = Results(
-        footprints, *activity, _cells(detection), detection.funnel, clock.table(), shifts,
+        footprints, *activity, _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
         {**images._asdict(), "mean_raw": _quick_mean(movie)}, config.as_dict(),
         {**summary, "seconds_total": clock.total_s}, _history(movie, corrected, detection, config),
     )  # fmt: skip

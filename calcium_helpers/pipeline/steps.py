@@ -30,11 +30,12 @@ DETECTORS = {"cnmf": _detect_cnmf}
 
 
 class Activity(NamedTuple):
-    """Traces of one run, all (N, T): raw and neuropil in counts, dff as a fraction, spikes in dF/F a frame."""
+    """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame."""
 
     raw: Traces
     neuropil: Traces
     dff: Traces
+    denoised: Traces
     spikes: Traces
 
 
@@ -89,8 +90,8 @@ def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfi
     )
     signal = subtract_neuropil(raw, neuropil, coefficient=config.neuropil)
     dff = estimate_dff(signal, baseline=config.baseline, window_s=config.baseline_window_s, polarity=config.polarity)
-    spikes = deconvolve(dff, method=config.deconvolution, indicator=config.indicator).spikes
-    activity = Activity(raw, neuropil, dff, spikes)
+    fitted = deconvolve(dff, method=config.deconvolution, indicator=config.indicator)
+    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes)
     if path is not None:
         save_arrays(path, **{kind: traces.values for kind, traces in activity._asdict().items()})
     return Step(activity, False)

@@ -18,13 +18,14 @@ class TablePaths(NamedTuple):
     """Where the tables were written."""
 
     traces: Path
+    denoised: Path
     spikes: Path
     cells: Path
     summary: Path
 
 
 def write_tables(results: Results, out_dir: str | Path) -> TablePaths:
-    """Write ``traces.csv``, ``spikes.csv``, ``cells.csv`` and ``summary.json``.
+    """Write ``traces.csv``, ``denoised.csv``, ``spikes.csv``, ``cells.csv`` and ``summary.json``.
 
     Parameters
     ----------
@@ -36,14 +37,17 @@ def write_tables(results: Results, out_dir: str | Path) -> TablePaths:
     Returns
     -------
     TablePaths
-        ``traces`` and ``spikes`` hold ``time_s`` (seconds) and one column a component, named by its id (dF/F as a fraction;
-        spikes in amplitude a frame); ``cells`` one row a component; ``summary`` every number that the report states.
+        ``traces``, ``denoised`` and ``spikes`` hold ``time_s`` (seconds, as the file states them where it does) and one
+        column a component, named by its id (dF/F as a fraction; spikes in amplitude a frame); ``cells`` one row a component;
+        ``summary`` every number that the report states.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    paths = TablePaths(*(out_dir / name for name in ("traces.csv", "spikes.csv", "cells.csv", "summary.json")))
-    _write_wide(results.dff, paths.traces)
-    _write_wide(results.spikes, paths.spikes)
+    paths = TablePaths(*(out_dir / name for name in ("traces.csv", "denoised.csv", "spikes.csv", "cells.csv", "summary.json")))
+    for traces, path in (
+        (results.dff, paths.traces), (results.denoised, paths.denoised), (results.spikes, paths.spikes)
+    ):  # fmt: skip
+        _write_wide(traces, results.times_s, path)
     write_atomically(paths.cells, lambda part: cells_by_id(results).to_csv(part))
     text = json.dumps(stated_numbers(results), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(paths.summary, lambda part: part.write_text(text + "\n", encoding="utf-8"))
@@ -97,10 +101,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _write_wide(traces: Traces, path: Path) -> None:
+def _write_wide(traces: Traces, times_s: np.ndarray | None, path: Path) -> None:
+    times = traces.times_s if times_s is None else times_s
     # Rounded well under the noise: it halves the file and the time to write it.
     values = np.round(traces.values.T.astype(np.float64), 5)
-    table = pd.DataFrame(
-        values, columns=[str(i) for i in traces.ids], index=pd.Index(np.round(traces.times_s, 6), name="time_s")
-    )
+    table = pd.DataFrame(values, columns=[str(i) for i in traces.ids], index=pd.Index(np.round(times, 6), name="time_s"))
     write_atomically(path, table.to_csv)
