@@ -1,4 +1,4 @@
-"""Looking at a movie as a whole: chunks, summary images, crops and bins."""
+"""Looking at a movie as a whole: chunks, summary images, gaps in time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from calcium_helpers.containers import Movie
 
 CHUNK_BYTES = 64 * 2**20
 
+GAP_STEPS = 1.5
+"""A step between frame times that is longer than so many median steps is a gap."""
+
 
 class SummaryImages(NamedTuple):
     """Images (H, W), float32, of a movie.
@@ -24,6 +27,49 @@ class SummaryImages(NamedTuple):
     max: np.ndarray
     correlation: np.ndarray
     pnr: np.ndarray
+
+
+class Gaps(NamedTuple):
+    """Gaps between frames: the frame before each, its time, the gap's length, and how many frames fit in between."""
+
+    frames: np.ndarray
+    starts_s: np.ndarray
+    lengths_s: np.ndarray
+    missed: np.ndarray
+
+    def __str__(self) -> str:
+        text = f"{len(self.frames)} gaps in the frame times"
+        if not len(self.frames):
+            return text
+        first = f"the first after frame {self.frames[0]} ({self.starts_s[0]:.2f} s)"
+        return f"{text}, {first}, the longest {self.lengths_s.max():.3g} s, about {self.missed.sum()} frames missed"
+
+
+def find_gaps(times_s: np.ndarray) -> Gaps:
+    """Find steps between frame times that are longer than 1.5 times the median step.
+
+    Parameters
+    ----------
+    times_s : ndarray, shape (T,)
+        Time of each frame, seconds, increasing.
+
+    Returns
+    -------
+    Gaps
+        Empty where there are none, or fewer than three frames; as text it says how many, the first and the longest.
+
+    Examples
+    --------
+    >>> gaps = find_gaps(np.array([0.0, 0.1, 0.2, 0.6, 0.7]))
+    >>> gaps.frames.tolist(), gaps.missed.tolist()
+    ([2], [3])
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    steps = np.diff(times)
+    usual = np.median(steps) if len(steps) else 0.0
+    frames = np.flatnonzero(steps > GAP_STEPS * usual)
+    missed = np.rint(steps[frames] / usual).astype(np.int64) - 1
+    return Gaps(frames, times[frames], steps[frames], missed)
 
 
 def iter_chunks(movie: Movie, *, progress: bool = False, desc: str = "reading") -> Iterator[tuple[int, np.ndarray]]:

@@ -123,7 +123,7 @@ def test_gaps_are_reported_and_kept(tmp_path, caplog):
     write_scanimage(tmp_path / "gap.tif", recording(10), times, settings())
     movie = load_movie(tmp_path / "gap.tif")
     np.testing.assert_allclose(movie.times_s, times, atol=1e-8)
-    assert "1 gap(s) between frames, the first after frame 5" in caplog.text
+    assert "1 gaps in the frame times, the first after frame 5" in caplog.text
     write_scanimage(tmp_path / "back.tif", recording(10), times[::-1], settings())
     assert load_movie(tmp_path / "back.tif").times_s is None
     assert "go back at frame 1" in caplog.text

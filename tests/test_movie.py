@@ -5,7 +5,7 @@ import pytest
 
 import calcium_helpers.movie
 from calcium_helpers.containers import Movie
-from calcium_helpers.movie import iter_chunks, summarise
+from calcium_helpers.movie import find_gaps, iter_chunks, summarise
 
 RNG = np.random.default_rng(0)
 FRAMES = (RNG.poisson(20, (53, 9, 11)) + 5 * RNG.poisson(1, (53, 1, 1))).astype(np.uint16)
@@ -115,3 +115,19 @@ def test_progress_is_shown_on_request(capsys):
     assert capsys.readouterr() == ("", "")
     summarise(Movie(FRAMES, fs=30), progress=True)
     assert "summary images" in capsys.readouterr().err
+
+
+def test_gaps_say_where_how_long_and_how_many_frames():
+    kept = np.setdiff1d(np.arange(100), [*range(20, 23), 50])
+    times = 3 + kept / 20 + np.random.default_rng(1).uniform(-0.005, 0.005, len(kept))
+    gaps = find_gaps(times)
+    assert kept[gaps.frames].tolist() == [19, 49]
+    assert gaps.missed.tolist() == [3, 1]
+    np.testing.assert_array_equal(gaps.starts_s + gaps.lengths_s, times[gaps.frames + 1])
+    assert str(gaps).startswith("2 gaps in the frame times, the first after frame 19 (3.9")
+    assert str(gaps).endswith("about 4 frames missed")
+
+
+@pytest.mark.parametrize("times", [[], [1.0], [1.0, 2.0], np.arange(10) / 3], ids=["none", "one", "two", "even"])
+def test_even_times_have_no_gaps(times):
+    assert find_gaps(np.array(times)).frames.size == 0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from calcium_helpers.io.errors import MovieFileError
+from calcium_helpers.movie import find_gaps
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +95,39 @@ def check_times(path: Path, times: np.ndarray) -> np.ndarray | None:
         return None
     steps = np.diff(times)
     if (steps <= 0).any():
-        logger.warning("%s: frame times go back at frame %d and are left out", path.name, 1 + int(np.argmax(steps <= 0)))
+        i = 1 + int(np.argmax(steps <= 0))
+        text = "%s: frame times go back at frame %d (%g s after %g s) and are left out"
+        logger.warning(text, path.name, i, times[i], times[i - 1])
         return None
-    gaps = np.flatnonzero(steps > 1.5 * np.median(steps)) if len(steps) else steps
-    if len(gaps):
-        logger.warning("%s: %d gap(s) between frames, the first after frame %d", path.name, len(gaps), int(gaps[0]))
+    gaps = find_gaps(times)
+    if len(gaps.frames):
+        logger.warning("%s: %s", path.name, gaps)
     return times
+
+
+def match_times(path: Path, times: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return one time a frame of a list of times that may have one more or one less at its end, which is said.
+
+    Raises
+    ------
+    MovieFileError
+        When the numbers of times and of frames differ by more than one.
+    """
+    excess = len(times) - n_frames
+    if abs(excess) > 1 or len(times) == 0:
+        problem = f"holds {len(times)} frame times, the movie has {n_frames} frames"
+        raise MovieFileError(path, problem, "Some frames or times are missing: copy the whole recording again")
+    if excess == 1:
+        logger.warning("%s: %d frame times for %d frames, the last one is left out", path.name, len(times), n_frames)
+    if excess == -1:
+        logger.warning("%s: %d frame times for %d frames, the last one is added", path.name, len(times), n_frames)
+        times = np.append(times, times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 1.0))
+    return times[:n_frames]
+
+
+def rate_of(times: np.ndarray) -> float | None:
+    """Rate (Hz) of frame times: of their mean step, without gaps and stutters, for clocks that count whole milliseconds."""
+    steps = np.diff(times)
+    steps = steps[steps > 0]
+    usual = steps[np.abs(steps - np.median(steps)) < 0.5 * np.median(steps)] if len(steps) else steps
+    return float(f"{1 / usual.mean():.6g}") if len(usual) else None

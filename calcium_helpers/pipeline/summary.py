@@ -11,6 +11,7 @@ import numpy as np
 from calcium_helpers import metrics
 from calcium_helpers.containers import Movie, Shifts
 from calcium_helpers.motion import MotionQuality
+from calcium_helpers.movie import find_gaps
 from calcium_helpers.noise import estimate_noise
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.steps import Activity
@@ -30,11 +31,8 @@ def summarise_run(
     n_frames, height, width = movie.shape
     if not n_accepted:
         warnings.append("no cell was accepted: the funnel says what was found and why it was left out")
-    if movie.times_s is not None and n_frames > 2:
-        steps = np.diff(movie.times_s)
-        n_gaps = int((steps > 1.5 * np.median(steps)).sum())
-        if n_gaps:
-            warnings.append(f"{n_gaps} gaps in the frame times: rates are counted as if there were none")
+    if movie.times_s is not None and len((gaps := find_gaps(movie.times_s)).frames):
+        warnings.append(f"{gaps}: rates are counted as if there were none")
     noise = estimate_noise(activity.dff.select(accepted))
     spikes = activity.spikes.select(accepted).values
     return {
