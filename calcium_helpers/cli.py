@@ -146,7 +146,13 @@ def _report(options: argparse.Namespace) -> int:
     config = _config(options, modality, simulated=truth is not None)
     print(_needs(movie))
     results = pipeline.run(
-        movie, config, out=options.out, truth=truth, device=options.device, save_movie=options.save_movie, progress=progress
+        movie,
+        config,
+        given=pipeline.Given(truth),
+        out=options.out,
+        device=options.device,
+        save_movie=options.save_movie,
+        progress=progress,
     )
     page = write_report(results, options.out, truth=None if truth is None else truth.footprints)
     write_tables(results, options.out)

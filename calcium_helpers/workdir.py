@@ -23,22 +23,19 @@ class WorkDir:
 
     Parameters
     ----------
-    folder : Path or None
-        Where intermediates lie; None keeps nothing.
+    folder : Path
+        Where intermediates lie; made when the first is written.
     movie : Movie
         The input: its shape, rate, history and a sample of its frames enter every key, and so does the package's version.
     """
 
-    def __init__(self, folder: Path | None, movie: Movie) -> None:
+    def __init__(self, folder: Path, movie: Movie) -> None:
         self.folder = folder
-        self._chain = hashlib.sha256(_fingerprint(movie))
+        self._chain = hashlib.sha256(fingerprint(movie).encode())
 
-    def path(self, step: str, parameters: dict[str, Any], suffix: str) -> Path | None:
+    def path(self, step: str, parameters: dict[str, Any], suffix: str) -> Path:
         """Name the file of a step; its key covers ``parameters`` and those of all steps asked for before."""
         self._chain.update(json.dumps([step, parameters], sort_keys=True, default=str).encode())
-        if self.folder is None:
-            return None
-        self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f"{step}-{self._chain.hexdigest()[:12]}.{suffix}"
 
 
@@ -65,6 +62,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _named_when_complete(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
         yield part
@@ -73,10 +71,10 @@ def _named_when_complete(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _fingerprint(movie: Movie) -> bytes:
-    """Bytes that change when the movie does: sampled frames, since hashing terabytes would take as long as the work."""
+def fingerprint(movie: Movie) -> str:
+    """Text that changes when the movie does: sampled frames, since hashing terabytes would take as long as the work."""
     indices = np.unique(np.linspace(0, movie.n_frames - 1, SAMPLED_FRAMES).astype(int))
     digest = hashlib.sha256(repr((__version__, movie.shape, movie.fs, str(movie.data.dtype), movie.history)).encode())
     for index in indices:
         digest.update(np.ascontiguousarray(movie.frames(int(index), int(index) + 1)).tobytes())
-    return digest.digest()
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ from calcium_helpers import io, motion, pipeline, simulate
 from calcium_helpers.containers import Movie
 from calcium_helpers.io import MovieFileError
 from calcium_helpers.models.cnmf import CNMFConfig
-from calcium_helpers.pipeline import PipelineConfig
+from calcium_helpers.pipeline import Given, PipelineConfig
 from calcium_helpers.report import write_report, write_tables
 
 SMALL = simulate.TwoPhotonConfig(
@@ -33,7 +33,7 @@ def truth():
 def finished(truth, tmp_path_factory):
     """A run that has written its results, and the folder."""
     out = tmp_path_factory.mktemp("run")
-    return pipeline.run(truth.movie, CONFIG, out=out, truth=truth), out
+    return pipeline.run(truth.movie, CONFIG, out=out, given=Given(truth)), out
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_names_of_the_intermediates(finished):
 
 
 def test_a_second_run_computes_nothing_anew(truth, finished, folder):
-    again = pipeline.run(truth.movie, CONFIG, out=folder, truth=truth)
+    again = pipeline.run(truth.movie, CONFIG, out=folder, given=Given(truth))
     assert found_again(again) == RESUMABLE
     assert not found_again(finished[0])
     assert_equal(again, finished[0])
@@ -195,7 +195,7 @@ def test_a_run_that_was_killed_goes_on(truth, finished, folder, lost, found):
         if step in lost or step + suffix in lost:
             file.with_name(file.name + ".part").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
             file.unlink()
-    results = pipeline.run(truth.movie, CONFIG, out=folder, truth=truth)
+    results = pipeline.run(truth.movie, CONFIG, out=folder, given=Given(truth))
     assert found_again(results) == found
     assert_equal(results, finished[0])
     assert not list(folder.rglob("*.part"))
@@ -208,9 +208,9 @@ def test_a_run_that_stops_leaves_no_results_and_goes_on(truth, finished, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr("calcium_helpers.pipeline.steps.extract_with_neuropil", stop)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.run(truth.movie, CONFIG, out=tmp_path, truth=truth)
+            pipeline.run(truth.movie, CONFIG, out=tmp_path, given=Given(truth))
     assert not (tmp_path / "results.h5").exists()
-    results = pipeline.run(truth.movie, CONFIG, out=tmp_path, truth=truth)
+    results = pipeline.run(truth.movie, CONFIG, out=tmp_path, given=Given(truth))
     assert found_again(results) == {"motion", "detect"}
     assert_equal(results, finished[0])
 
@@ -241,7 +241,7 @@ def test_progress_is_shown_on_request(capsys):
 def test_one_photon():
     config = simulate.OnePhotonConfig(n_frames=200, height=72, width=80, n_cells=4, min_distance_px=18.0, motion_px=2.0)
     truth = simulate.one_photon(config, seed=0)
-    results = pipeline.run(truth.movie, PipelineConfig.for_modality("1p", offset=100.0), truth=truth)
+    results = pipeline.run(truth.movie, PipelineConfig.for_modality("1p", offset=100.0), given=Given(truth))
     assert results.summary["modality"] == "1p"
     assert results.parameters["motion"]["highpass_px"] == motion.ONE_PHOTON.highpass_px
     assert results.summary["truth"]["rigid_rms_px"] < 0.5
@@ -250,7 +250,7 @@ def test_one_photon():
 
 def test_without_motion_correction(truth):
     config = replace(CONFIG, motion=None)
-    results = pipeline.run(truth.movie, config, truth=truth)
+    results = pipeline.run(truth.movie, config, given=Given(truth))
     assert results.shifts is None
     assert results.summary["motion"] is None
     assert "motion" not in results.steps["step"].tolist()

@@ -77,16 +77,12 @@ def test_a_step_depends_on_the_steps_before(tmp_path):
     assert first.startswith("detect-")
 
 
-def test_without_a_folder_nothing_is_named_or_made(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert WorkDir(None, MOVIE).path("motion", {}, "npy") is None
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_folder_is_made_when_it_is_needed(tmp_path):
-    work = WorkDir(tmp_path / "a" / "work", MOVIE)
+def test_the_folder_is_made_when_something_is_written(tmp_path):
+    path = WorkDir(tmp_path / "a" / "work", MOVIE).path("motion", {}, "npy")
     assert not (tmp_path / "a").exists()
-    assert work.path("motion", {}, "npy").parent.is_dir()
+    with new_array(path, (1, 2, 3)) as array:
+        array[:] = 0
+    assert path.exists()
 
 
 def test_an_array_has_its_name_only_when_it_is_finished(tmp_path):

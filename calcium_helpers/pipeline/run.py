@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,21 +17,20 @@ from calcium_helpers.containers import Movie, Shifts
 from calcium_helpers.movie import summarise
 from calcium_helpers.pipeline import steps
 from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.given import Given, corrects_motion, take_regions
+from calcium_helpers.pipeline.keys import Files, name_files
 from calcium_helpers.pipeline.summary import score_against_truth, summarise_run
-from calcium_helpers.results import Detection, Results, Simulation
-from calcium_helpers.workdir import WorkDir
+from calcium_helpers.results import Detection, Results
 
 logger = logging.getLogger(__name__)
-
-SMALLEST_SIDE_PX = motion.SMALLEST_SIDE_PX
 
 
 def run(
     movie: Movie,
     config: PipelineConfig,
     *,
+    given: Given | None = None,
     out: str | Path | None = None,
-    truth: Simulation | None = None,
     device: str = "cpu",
     save_movie: bool = False,
     progress: bool = False,
@@ -43,11 +43,12 @@ def run(
         Raw; may be larger than memory.
     config : PipelineConfig
         ``PipelineConfig.for_modality("2p")`` or "1p", with what you wish changed.
+    given : Given, optional
+        What is known beside the movie: ``truth`` of a simulated one, your own ``regions`` in the place of detection, another
+        channel to ``register_on``.
     out : path, optional
         Folder for ``results.h5`` and for the intermediates in ``work/``: a second run with the same movie and parameters
         resumes after the last finished step. Nothing is written where it is not given.
-    truth : Simulation, optional
-        What is true of a simulated movie; the summary then says how much of it was recovered.
     device : str
         "cpu", or "cuda" for motion correction on a GPU.
     save_movie : bool
@@ -62,36 +63,35 @@ def run(
     Raises
     ------
     ValueError
-        For NaN or infinite pixels (names the frame), an unknown detector or device, ``out`` that is a file, or ``save_movie``
-        without ``out``.
+        For NaN or infinite pixels (names the frame), an unknown detector or device, ``out`` that is a file, ``save_movie``
+        without ``out``, or something given that does not belong to the movie.
     """
-    _check_request(config, out, device, save_movie)
+    given = given or Given()
+    if given.regions is not None:
+        config = replace(config, detector="rois")
+    check_request(movie, config, given, out, device, save_movie)
     folder = None if out is None else Path(out)
     clock = _Clock()
     warnings: list[str] = []
     constant = clock.time("check", lambda: io.check_frames(movie, progress=progress)).constant_frames
     if len(constant):
         warnings.append(f"{len(constant)} constant frames (the first is frame {constant[0]}): dropped or blanked frames?")
-    work = WorkDir(None if folder is None else folder / "work", movie)
-    corrected, shifts = _motion(movie, config, work, device, progress, clock, warnings)
+    files = name_files(movie, config, given, folder and folder / "work")
+    corrected, shifts = _motion(movie, config, given, files.motion, device, progress, clock, warnings)
     images = clock.time("images", lambda: summarise(corrected, progress=progress))
     quality = None
-    if shifts is not None and config.motion is not None:
-        settings = config.motion
-        quality = clock.time("motion quality", lambda: motion.estimate_quality(movie, corrected, shifts, config=settings))
-    detection = cast(Detection, clock.step("detect", lambda: steps.detect_cells(corrected, shifts, config, work, progress)))
-    footprints = detection.footprints
-    activity = cast(
-        steps.Activity,
-        clock.step("traces", lambda: steps.extract_activity(corrected, footprints, config, work, progress)),
-    )
+    if shifts is not None:
+        quality = clock.time("motion quality", lambda: steps.check_motion(movie, corrected, shifts, config, given.register_on))
+    detection, activity = _cells_and_activity(corrected, shifts, config, given, files, progress, clock)
     summary = summarise_run(movie, config, shifts, quality, detection, activity, warnings)
-    if truth is None and config.indicator is None:
+    if given.truth is None and config.indicator is None:
         warnings.append("no indicator was named: the rise of calcium is taken as 0.04 s, so spikes may be a frame or two off")
-    if truth is not None:
-        summary["truth"] = score_against_truth(truth, shifts, detection, activity)
+    if given.truth is not None:
+        summary["truth"] = score_against_truth(given.truth, shifts, detection, activity)
+    if summary["motion"] and given.register_on is not None:
+        summary["motion"]["estimated_on"] = steps.name_channel(given.register_on)
     results = Results(
-        footprints, *activity, _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
+        detection.footprints, *activity, _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
         {**images._asdict(), "mean_raw": _quick_mean(movie)}, config.as_dict(),
         {**summary, "seconds_total": clock.total_s}, _history(movie, corrected, detection, config),
     )  # fmt: skip
@@ -103,10 +103,13 @@ def run(
     return results
 
 
-def _check_request(config: PipelineConfig, out: str | Path | None, device: str, save_movie: bool) -> None:
+def check_request(
+    movie: Movie, config: PipelineConfig, given: Given, out: str | Path | None, device: str, save_movie: bool
+) -> None:
     """Refuse what cannot be done before anything is read or written."""
-    if config.detector not in steps.DETECTORS:
+    if given.regions is None and config.detector not in steps.DETECTORS:
         raise ValueError(f"detector must be one of {', '.join(steps.DETECTORS)}, got {config.detector!r}")
+    given.check(movie, config)
     if save_movie and out is None:
         raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
     if out is not None and Path(out).is_file():
@@ -118,20 +121,36 @@ def _check_request(config: PipelineConfig, out: str | Path | None, device: str, 
 
 
 def _motion(
-    movie: Movie, config: PipelineConfig, work: WorkDir, device: str, progress: bool, clock: _Clock, warnings: list[str]
-) -> tuple[Movie, Shifts | None]:
+    movie: Movie, config: PipelineConfig, given: Given, path: Path | None, device: str, progress: bool, clock: _Clock,
+    warnings: list[str],
+) -> tuple[Movie, Shifts | None]:  # fmt: skip
     """Correct motion unless the configuration or the movie's size forbids it."""
-    if config.motion is None:
+    if not corrects_motion(movie, config):
+        if config.motion is not None:
+            warnings.append(f"motion was not corrected: frames of {movie.shape[1]} x {movie.shape[2]} px are too small")
         return movie, None
-    if min(movie.shape[1:]) < SMALLEST_SIDE_PX:
-        warnings.append(f"motion was not corrected: frames of {movie.shape[1]} x {movie.shape[2]} px are too small")
-        return movie, None
-    step = clock.step("motion", lambda: steps.correct_motion(movie, config, work, device, progress))
+    step = clock.step("motion", lambda: steps.correct_motion(movie, config, given.register_on, path, device, progress))
     registration = cast(motion.Registration, step)
     n_bad = len(registration.shifts.bad_frames)
     if n_bad:
-        warnings.append(f"{n_bad} of {movie.n_frames} frames could not be aligned; cells were not looked for in them")
+        what = "were not used to find cells" if given.regions is None else "have the shifts of their neighbours"
+        warnings.append(f"{n_bad} of {movie.n_frames} frames could not be aligned; they {what}")
     return registration.movie, registration.shifts
+
+
+def _cells_and_activity(
+    movie: Movie, shifts: Shifts | None, config: PipelineConfig, given: Given, files: Files, progress: bool, clock: _Clock
+) -> tuple[Detection, steps.Activity]:
+    """Find cells, or take the regions given, and extract what they did."""
+    footprints, detection = given.regions, None
+    if footprints is None:
+        detection = cast(
+            Detection, clock.step("detect", lambda: steps.detect_cells(movie, shifts, config, files.detect, progress))
+        )
+        footprints = detection.footprints
+    step = clock.step("traces", lambda: steps.extract_activity(movie, footprints, config, files.traces, progress))
+    activity = cast(steps.Activity, step)
+    return take_regions(footprints, activity) if detection is None else detection, activity
 
 
 class _Clock:
@@ -182,4 +201,5 @@ def _history(movie: Movie, corrected: Movie, detection: Detection, config: Pipel
     """List what was done, oldest first."""
     done = corrected.history if len(corrected.history) > len(movie.history) else (*movie.history, "no motion correction")
     n_accepted = int(detection.scores["accepted"].sum())
-    return (*done, f"{config.detector}: {n_accepted} of {len(detection.scores)} components accepted", config.deconvolution)
+    cells = f"{config.detector}: {n_accepted} of {len(detection.scores)} components accepted"
+    return (*done, f"{n_accepted} regions of the user" if config.detector == "rois" else cells, config.deconvolution)

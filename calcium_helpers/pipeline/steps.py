@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ from scipy import sparse
 from calcium_helpers import motion
 from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
 from calcium_helpers.deconvolve import deconvolve
+from calcium_helpers.io.lazy import LazyFrames
 from calcium_helpers.models import cnmf
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.results import Detection
 from calcium_helpers.traces import estimate_dff, extract_with_neuropil, subtract_neuropil
-from calcium_helpers.workdir import WorkDir, load_arrays, new_array, save_arrays
+from calcium_helpers.workdir import load_arrays, new_array, save_arrays
 
 
 def _detect_cnmf(movie: Movie, shifts: Shifts | None, config: PipelineConfig, progress: bool) -> Detection:
@@ -46,28 +48,63 @@ class Step(NamedTuple):
     found: bool
 
 
-def correct_motion(movie: Movie, config: PipelineConfig, work: WorkDir, device: str, progress: bool) -> Step:
-    """Register the movie; the corrected frames lie in a memory map where there is a work folder."""
+def correct_motion(
+    movie: Movie, config: PipelineConfig, register_on: Movie | None, path: Path | None, device: str, progress: bool
+) -> Step:
+    """Register the movie, or apply the shifts of another channel; a file, where named, holds the corrected frames."""
     settings = config.motion or motion.TWO_PHOTON
-    path = work.path("motion", asdict(settings), "npy")
-    if path is None:
-        return Step(motion.register(movie, config=settings, device=device, progress=progress), False)
-    shifts_path = path.with_suffix(".npz")
-    if found := path.exists() and shifts_path.exists():
+    shifts_path = path and path.with_suffix(".npz")
+    if path is not None and shifts_path is not None and path.exists() and shifts_path.exists():
         shifts, note = _load_shifts(shifts_path)
-    else:
-        with new_array(path, movie.shape) as out:
-            registration = motion.register(movie, config=settings, out=out, device=device, progress=progress)
-        shifts, note = registration.shifts, registration.movie.history[-1]
-        _save_shifts(shifts_path, shifts, note)
-    corrected = movie.replace(data=np.load(path, mmap_mode="r"), history=(*movie.history, note))
-    return Step(motion.Registration(corrected, shifts), found)
+        return Step(motion.Registration(_corrected(movie, path, note), shifts), True)
+    with nullcontext(None) if path is None else new_array(path, movie.shape) as out:
+        if register_on is None:
+            corrected, shifts = motion.register(movie, config=settings, out=out, device=device, progress=progress)
+            note = corrected.history[-1]
+        else:
+            shifts = motion.estimate_shifts(register_on, config=settings, device=device, progress=progress)
+            note = f"shifts applied (at most {np.abs(shifts.rigid_yx).max():.1f} px), estimated on {name_channel(register_on)}"
+            applied = motion.apply_shifts(movie, shifts, out=out)
+            corrected = applied.replace(history=(*movie.history, note))
+    if path is None or shifts_path is None:
+        return Step(motion.Registration(corrected, shifts), False)
+    _save_shifts(shifts_path, shifts, note)
+    return Step(motion.Registration(_corrected(movie, path, note), shifts), False)
 
 
-def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, work: WorkDir, progress: bool) -> Step:
+def check_motion(
+    movie: Movie, corrected: Movie, shifts: Shifts, config: PipelineConfig, register_on: Movie | None
+) -> motion.MotionQuality:
+    """Measure how well motion was corrected, on the channel that it was estimated on."""
+    settings = config.motion or motion.TWO_PHOTON
+    if register_on is not None:
+        movie, corrected = register_on, _shifted(register_on, shifts)
+    return motion.estimate_quality(movie, corrected, shifts, config=settings)
+
+
+def _shifted(movie: Movie, shifts: Shifts) -> Movie:
+    """Return the movie as the shifts correct it, each frame when it is asked for."""
+
+    def read(rows: slice | np.ndarray) -> np.ndarray:
+        part = Shifts(shifts.yx[rows], shifts.template, shifts.valid, bidiphase_px=shifts.bidiphase_px)
+        return np.asarray(motion.apply_shifts(movie.replace(data=np.asarray(movie.data[rows]), times_s=None), part).data)
+
+    return movie.replace(data=LazyFrames(read, movie.shape, np.float32))
+
+
+def name_channel(movie: Movie) -> str:
+    """Say in a few words which channel motion was estimated on."""
+    source = movie.history[0].removeprefix("loaded ") if movie.history else "another array"
+    found = re.search(r"(channel|colour) \d+ of \d+|dataset [^,)]+|array [^,)]+", source)
+    return found[0] if found else source.split(" (")[0]
+
+
+def _corrected(movie: Movie, path: Path, note: str) -> Movie:
+    return movie.replace(data=np.load(path, mmap_mode="r"), history=(*movie.history, note))
+
+
+def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, path: Path | None, progress: bool) -> Step:
     """Run the detector."""
-    settings = asdict(config.cnmf) if config.detector == "cnmf" else {}
-    path = work.path("detect", {"detector": config.detector, **settings}, "npz")
     if path is not None and path.exists():
         return Step(_load_detection(path, movie.fs), True)
     detection = DETECTORS[config.detector](movie, shifts, config, progress)
@@ -76,10 +113,8 @@ def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, wo
     return Step(detection, False)
 
 
-def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfig, work: WorkDir, progress: bool) -> Step:
+def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfig, path: Path | None, progress: bool) -> Step:
     """Traces, neuropil, dF/F and spikes of the footprints."""
-    names = ("offset", "neuropil", "baseline", "baseline_window_s", "polarity", "deconvolution", "indicator")
-    path = work.path("traces", {name: getattr(config, name) for name in names}, "npz")
     if path is not None and path.exists():
         stored = load_arrays(path)
         kinds = Activity._fields

@@ -39,6 +39,7 @@ def summarise_run(
         "source": movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "array",
         "fs_hz": float(movie.fs), "n_frames": n_frames, "duration_s": movie.duration_s, "height_px": height,
         "width_px": width, "pixel_um": movie.pixel_um, "modality": config.modality,
+        "detector": config.detector,
         "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,
         "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
         "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": _median(noise),
