@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import chunk_bytes
 
 CHUNK_BYTES = 64 * 2**20
 
@@ -73,9 +74,9 @@ def find_gaps(times_s: np.ndarray) -> Gaps:
 
 
 def iter_chunks(movie: Movie, *, progress: bool = False, desc: str = "reading") -> Iterator[tuple[int, np.ndarray]]:
-    """Yield ``(start, frames)`` as float32 chunks of about 64 MB, in order of time."""
+    """Yield ``(start, frames)`` as float32 chunks of about 64 MB (less within ``limit_memory``), in order of time."""
     height, width = movie.shape[1:]
-    step = max(1, CHUNK_BYTES // (4 * height * width))
+    step = max(1, chunk_bytes(CHUNK_BYTES) // (4 * height * width))
     with tqdm(total=movie.n_frames, desc=desc, unit="frame", disable=not progress) as bar:
         for start in range(0, movie.n_frames, step):
             frames = movie.frames(start, min(start + step, movie.n_frames))

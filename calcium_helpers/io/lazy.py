@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import chunk_bytes
 
 CHUNK_BYTES = 2**26
 """Bytes of frames held at a time where a movie is walked through."""
@@ -126,7 +127,7 @@ def join(openers: Sequence[Callable[[], Any]], lengths: Sequence[int], shape: Se
 
 def read_chunks(movie: Movie, *, desc: str, progress: bool) -> Iterator[tuple[slice, np.ndarray]]:
     """Read a movie in its own dtype, about ``CHUNK_BYTES`` at a time; yields where and what."""
-    step = max(1, CHUNK_BYTES // (int(np.prod(movie.shape[1:])) * movie.data.dtype.itemsize))
+    step = max(1, chunk_bytes(CHUNK_BYTES) // (int(np.prod(movie.shape[1:])) * movie.data.dtype.itemsize))
     with tqdm(total=movie.n_frames, desc=desc, unit="frame", disable=not progress) as bar:
         for start in range(0, movie.n_frames, step):
             frames = movie.frames(start, min(start + step, movie.n_frames))

@@ -43,28 +43,32 @@ def estimate_quality(movie: Movie, corrected: Movie, shifts: Shifts, *, config: 
     -------
     MotionQuality
     """
-    before, after = (sample_frames(m, 200).astype(np.float32) for m in (movie, corrected))
     y0, y1, x0, x1 = shifts.valid
     inside = np.s_[:, y0:y1, x0:x1]
     template = shifts.template[y0:y1, x0:x1]
     rigid = MotionConfig(**{**vars(config), "piecewise": False})
     reference = Reference(shifts.template, rigid)
+    before, after = (sample_frames(m, 200) for m in (movie, corrected))
     residual, _ = align_frames(lambda: Aligner(reference), after)
+    before, after = before[inside], after[inside]
     return MotionQuality(
-        correlation_before=_mean_correlation(before[inside], template),
-        correlation_after=_mean_correlation(after[inside], template),
-        crispness_before=_crispness(before[inside].mean(axis=0)),
-        crispness_after=_crispness(after[inside].mean(axis=0)),
+        correlation_before=_mean_correlation(before, template),
+        correlation_after=_mean_correlation(after, template),
+        crispness_before=_crispness(before.mean(axis=0, dtype=np.float64)),
+        crispness_after=_crispness(after.mean(axis=0, dtype=np.float64)),
         residual_px=float(np.sqrt((residual**2).sum(axis=-1).mean())),
     )
 
 
 def _mean_correlation(frames: np.ndarray, template: np.ndarray) -> float:
     """Mean Pearson correlation of frames with a template; 0 where either is constant."""
-    flat = frames.reshape(len(frames), -1) - frames.mean(axis=(1, 2))[:, None]
     target = (template - template.mean()).reshape(-1)
-    norms = np.linalg.norm(flat, axis=1) * np.linalg.norm(target)
-    return float(np.mean(np.divide(flat @ target, norms, out=np.zeros(len(flat), np.float32), where=norms > 0)))
+    correlations = []
+    for frame in frames:  # one at a time: copies of all would be large
+        flat = frame.reshape(-1) - frame.mean(dtype=np.float64)
+        norm = np.linalg.norm(flat) * np.linalg.norm(target)
+        correlations.append(flat @ target / norm if norm > 0 else 0.0)
+    return float(np.mean(correlations))
 
 
 def _crispness(image: np.ndarray) -> float:

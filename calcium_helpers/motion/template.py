@@ -9,6 +9,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import scratch_array
 from calcium_helpers.motion.align import Aligner, Reference
 from calcium_helpers.motion.config import MotionConfig
 from calcium_helpers.motion.threads import align_frames, read_frames
@@ -35,7 +36,11 @@ def sample_frames(movie: Movie, n: int) -> np.ndarray:
     ndarray, shape (n, H, W)
     """
     indices = np.unique(np.linspace(0, movie.n_frames - 1, min(n, movie.n_frames)).astype(int))
-    return np.concatenate([read_frames(movie, i, i + 1) for i in indices])
+    first = read_frames(movie, 0, 1)
+    frames = scratch_array((len(indices), *movie.shape[1:]), first.dtype)
+    for place, index in enumerate(indices):
+        frames[place] = read_frames(movie, index, index + 1)[0]
+    return frames
 
 
 def estimate_bidiphase(frames: np.ndarray) -> float:
@@ -96,7 +101,7 @@ def estimate_template(frames: np.ndarray, config: MotionConfig, bidiphase_px: fl
     template = _seed_template(frames[:: max(1, len(frames) // N_COMPARED_FRAMES)])
     rigid = MotionConfig(**{**vars(config), "piecewise": False})
     rounds = [(rigid, 3), (rigid, 1)] + [(config, 2)] * config.piecewise  # every third frame will do to begin with
-    buffer = np.empty(frames.shape, dtype=np.float32)
+    buffer = scratch_array(frames.shape)
     for settings, step in rounds:
         part = frames[::step]
         corrected = buffer[: len(part)]

@@ -9,6 +9,7 @@ from scipy import sparse
 from tqdm import tqdm
 
 from calcium_helpers.containers import Footprints, Movie, Traces
+from calcium_helpers.memory import chunk_bytes
 from calcium_helpers.traces.neuropil import neuropil_footprints
 
 # Small enough for the gathered pixels to stay near the processor, large enough to read files in long runs.
@@ -91,7 +92,7 @@ def _means(movie: Movie, footprints: Footprints, progress: bool) -> np.ndarray:
     total = np.asarray(footprints.weights.sum(axis=1)).reshape(-1)
     share = footprints.weights.data / total[row]
     weights = sparse.csr_matrix((share.astype(np.float32), (row, column)), shape=(len(footprints), len(used)))
-    step = max(1, _CHUNK_BYTES // (4 * height * width))
+    step = max(1, chunk_bytes(_CHUNK_BYTES) // (4 * height * width))
     for start in tqdm(range(0, n_frames, step), desc="extract", disable=not progress):
         frames = movie.frames(start, min(start + step, n_frames))
         pixels = frames.reshape(len(frames), -1)[:, used].astype(np.float32, copy=False)

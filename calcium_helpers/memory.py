@@ -1,0 +1,68 @@
+"""How much memory work may take: the size of the chunks that frames are read in, and where large arrays lie.
+
+Within ``limit_memory`` chunks become smaller and large arrays lie in unnamed files, whose pages the system takes back when
+memory is short. Results do not depend on it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CHUNKS_A_LIMIT = 32
+"""So many chunks fill the limit: work on a chunk makes several copies of it."""
+
+ARRAYS_A_LIMIT = 16
+"""An array that is larger than the limit by so much lies in a file."""
+
+
+class Limit(NamedTuple):
+    """A limit in bytes, and the folder for arrays that are too large for it."""
+
+    n_bytes: int
+    folder: Path | None
+
+
+_limit: ContextVar[Limit | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limit_memory(gb: float | None, folder: Path | None = None) -> Iterator[None]:
+    """Let work inside the block take about ``gb`` (10**9 bytes) of memory; None sets no limit.
+
+    Parameters
+    ----------
+    gb : float or None
+        Limit for everything together; what is decided by it are chunks and large arrays.
+    folder : Path, optional
+        Where large arrays lie; the system's folder for temporary files, which may itself be in memory, where not given.
+    """
+    token = _limit.set(None if gb is None else Limit(int(gb * 1e9), folder))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def chunk_bytes(usual: int) -> int:
+    """Bytes of frames to hold at a time: what is usual, or less within a limit."""
+    limit = _limit.get()
+    return usual if limit is None else min(usual, max(2**20, limit.n_bytes // CHUNKS_A_LIMIT))
+
+
+def scratch_array(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """Allocate an array of zeros that nobody needs later: in memory, or in an unnamed file where it is large for the limit."""
+    limit = _limit.get()
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if limit is None or n_bytes <= limit.n_bytes // ARRAYS_A_LIMIT:
+        return np.zeros(shape, dtype=dtype)
+    if limit.folder is not None:
+        limit.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=limit.folder) as file:  # the map keeps the file, its name is gone at once
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
