@@ -12,7 +12,7 @@ from calcium_helpers.containers import Traces
 from calcium_helpers.deconvolve import deconvolve
 from calcium_helpers.deconvolve.ar1 import fit_ar1
 from calcium_helpers.deconvolve.ar2 import fit_ar2
-from calcium_helpers.deconvolve.kinetics import estimate_decay, own_part, peak_of
+from calcium_helpers.deconvolve.kinetics import own_part, peak_of
 
 METHODS = ("ar1", "ar2")
 FS = 30.0
@@ -120,7 +120,7 @@ def test_amplitude_of_clean_spikes_is_their_dff(method):
 def test_baseline_does_not_fall_below_the_trace():
     traces, _, _ = simulated(n=2, frames=400)
     for method in METHODS:
-        result = deconvolve(traces, method=method, decay_s=0.2, penalty=0)
+        result = deconvolve(traces, method=method, decay_s=0.2, rise_s=0.04, penalty=0)
         assert (result.baseline > traces.values.min(axis=1) - 1e-3).all()
 
 
@@ -150,11 +150,24 @@ def test_own_part_and_peak_of_known_kinetics():
     assert peak_of(0.95, 0.9) == pytest.approx(impulse.max())
 
 
-@pytest.mark.parametrize("noise", [0.05, 0.2])
-def test_decay_from_the_trace(noise):
-    traces, _, _ = simulated(n=10, frames=20000, noise=noise, decay=0.96)
-    decay = estimate_decay(traces.values, np.full(10, noise), FS)
-    assert_allclose(np.median(decay), 0.96, atol=0.01)
+@pytest.mark.parametrize(("decay_s", "rise_s"), [(0.2, 0.01), (0.6, 0.05), (1.2, 0.08)])
+def test_kinetics_from_the_traces(decay_s, rise_s):
+    """They come back within the grid on which they are sought, drift and slow modulation of rates notwithstanding."""
+    decay, rise = np.exp(-1 / FS / decay_s), np.exp(-1 / FS / rise_s)
+    traces, _, _ = simulated(n=10, frames=3000, noise=0.15, decay=decay, rise=rise)
+    drift = 0.2 * np.sin(np.arange(3000) / 3000 * np.arange(1, 11)[:, None])
+    found = deconvolve(traces.replace(values=traces.values + drift)).g[0]
+    late, early = np.roots([1, *-found])
+    assert -1 / FS / np.log(max(late, early)) == pytest.approx(decay_s, rel=0.5)
+    assert -1 / FS / np.log(min(late, early)) == pytest.approx(rise_s, abs=0.035)
+    alone = deconvolve(traces, method="ar1").g[0, 0]
+    assert -1 / FS / np.log(alone) == pytest.approx(decay_s, rel=0.5)
+
+
+def test_usual_kinetics_where_there_is_nothing_to_learn_from():
+    noise = Traces(np.random.default_rng(0).normal(size=(4, 500)), FS, "dff")
+    assert_allclose(deconvolve(noise).g, deconvolve(noise, decay_s=0.6, rise_s=0.04).g)
+    assert_allclose(deconvolve(noise, decay_s=0.3).g, deconvolve(noise, decay_s=0.3, rise_s=0.04).g)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -181,8 +194,8 @@ def test_no_cell_constant_trace_and_short_traces(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_noise_too_low_to_reach_gives_the_unpenalised_fit(method):
     traces, _, _ = simulated(n=1, frames=400)
-    result = deconvolve(traces, method=method, decay_s=0.2, noise=1e-3)
-    free = deconvolve(traces, method=method, decay_s=0.2, penalty=0)
+    result = deconvolve(traces, method=method, decay_s=0.2, rise_s=0.04, noise=1e-3)
+    free = deconvolve(traces, method=method, decay_s=0.2, rise_s=0.04, penalty=0)
     assert_allclose(result.denoised.values, free.denoised.values, atol=0.01)
 
 
@@ -191,9 +204,11 @@ def test_threads_gain_and_company_change_nothing(method):
     traces, _, _ = simulated(n=5, frames=1000)
     once = deconvolve(traces, method=method, threads=1)
     assert_array_equal(deconvolve(traces, method=method, threads=4).spikes.values, once.spikes.values)
-    alone = deconvolve(traces.select([3]), method=method)
+    known = {"decay_s": 0.65, "rise_s": 0.02}  # those found would depend on the company
+    once = deconvolve(traces, method=method, **known)
+    alone = deconvolve(traces.select([3]), method=method, **known)
     assert_allclose(alone.spikes.values, once.spikes.values[[3]], rtol=1e-4, atol=1e-6)
-    amplified = deconvolve(traces.replace(values=50 * traces.values), method=method)
+    amplified = deconvolve(traces.replace(values=50 * traces.values), method=method, **known)
     assert_allclose(amplified.spikes.values, 50 * once.spikes.values, atol=0.05)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from calcium_helpers import io, motion, pipeline, simulate
 from calcium_helpers.containers import Movie
+from calcium_helpers.indicators import get_indicator
 from calcium_helpers.io import MovieFileError
 from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.pipeline import Given, PipelineConfig
@@ -114,17 +115,19 @@ def test_the_parts_fit_one_another(truth, finished):
 
 
 def without_truth(results):
-    """The same results as of a movie of which nothing is known: no scores, and a note on the indicator."""
-    note = "no indicator was named: the rise of calcium is taken as 0.04 s, so spikes may be a frame or two off"
-    kept = {name: value for name, value in results.summary.items() if name != "truth"}
-    return results._replace(summary={**kept, "warnings": [note, *kept["warnings"]]})
+    """The same results as of a movie of which nothing is known."""
+    return results._replace(summary={name: value for name, value in results.summary.items() if name != "truth"})
 
 
 def test_truth_is_only_compared_never_used(truth, finished):
     blind = pipeline.run(truth.movie, CONFIG)
     assert_equal(blind, without_truth(finished[0]))  # and what is kept in memory equals what was kept on disk
-    named = pipeline.run(truth.movie, replace(CONFIG, indicator="GCaMP6f"))
-    assert not any("indicator" in warning for warning in named.summary["warnings"])
+
+
+def test_kinetics_are_those_of_the_indicator_or_of_the_traces(truth, finished):
+    named = pipeline.run(truth.movie, replace(CONFIG, indicator="GCaMP6f")).summary
+    assert (named["decay_s"], named["rise_s"]) == (get_indicator("GCaMP6f").decay_s, get_indicator("GCaMP6f").rise_s)
+    assert 0 < finished[0].summary["rise_s"] < finished[0].summary["decay_s"] <= 3
 
 
 def test_results_come_back_from_disk(finished):

@@ -10,29 +10,28 @@ import numpy as np
 
 from calcium_helpers.containers import Traces
 from calcium_helpers.containers._base import check_positive
-from calcium_helpers.deconvolve.ar1 import fit_ar1
-from calcium_helpers.deconvolve.ar2 import fit_ar2
-from calcium_helpers.deconvolve.kinetics import estimate_decay, factor_of, own_part, peak_of
+from calcium_helpers.deconvolve.search import find_kinetics
+from calcium_helpers.deconvolve.single import fit_trace
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.noise import check_finite, estimate_noise
 
 Method = Literal["ar1", "ar2"]
-# Rise and decay closer than this are numerically one.
-_CLOSEST_ROOTS = 0.98
-_USUAL_RISE_S = 0.04
 
 
 class Deconvolution(NamedTuple):
     """Spikes of each trace, and what they were found with.
 
     ``spikes`` (N, T) are in dF/F a frame: the height of the transient that the spikes of a frame set off. ``denoised`` (N, T)
-    is the fitted trace, baseline included. ``g`` (N, 1 or 2) are the autoregressive coefficients a frame; ``baseline`` and
+    is the fitted trace, baseline included. ``g`` (N, 1 or 2) are the autoregressive coefficients a frame, of ``decay_s`` and
+    ``rise_s`` (0 with "ar1"); ``baseline`` and
     ``noise`` (N,) are in dF/F; ``penalty`` (N,) is the sparsity penalty, infinite for a trace that is nothing but noise.
     """
 
     spikes: Traces
     denoised: Traces
     g: np.ndarray
+    decay_s: float
+    rise_s: float
     baseline: np.ndarray
     noise: np.ndarray
     penalty: np.ndarray
@@ -65,9 +64,9 @@ def deconvolve(
     indicator : str, optional
         Take rise and decay from `calcium_helpers.indicators`: those of single spikes; trains decay more slowly.
     decay_s, rise_s : float, optional
-        Time constants, seconds, before those of the indicator. Without either, the decay is estimated from each trace, and
-        the rise, which a noisy trace hardly shows, is 0.04 s, in between those of GCaMP6f and GCaMP6s. Only "ar2" uses it.
-        Name the indicator where it is much faster, as jGCaMP8: a rise that is too slow puts spikes a frame too early.
+        Time constants, seconds, before those of the indicator; only "ar2" uses the rise. What is not given is found from the
+        strongest traces together, taken to share one indicator: the kinetics with which the fewest spikes explain them down to
+        their noise. Where they hold too few spikes for that, 0.6 and 0.04 s, as of GCaMP6f and GCaMP6s.
     noise : ndarray, shape (N,), or float, optional
         Noise sd in the traces' unit; estimated from each trace by default.
     penalty : "noise" or float
@@ -91,34 +90,23 @@ def deconvolve(
     check_finite(dff)
     sd = _noise(dff, noise)
     lam = _penalty(penalty)
-    roots = _roots(dff, sd, method, *_time_constants(indicator, decay_s, rise_s))
+    decay_s, rise_s = _check_times(indicator, decay_s, rise_s)
     n = len(dff)
     spikes, denoised = np.zeros((2, n, dff.n_frames), dtype=np.float32)
     baseline, used = np.zeros(n), np.zeros(n)
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        rise_s = 0.0 if method == "ar1" else rise_s
+        kinetics = find_kinetics(dff.values, sd, dff.fs, decay_s=decay_s, rise_s=rise_s, pool=pool)
+        roots = kinetics.roots(dff.fs)
 
-    def fit_row(i: int) -> None:
-        spikes[i], denoised[i], baseline[i], used[i] = _fit(dff.values[i].astype(np.float64), roots[i], sd[i], lam)
+        def fit_row(i: int) -> None:
+            spikes[i], denoised[i], baseline[i], used[i] = fit_trace(dff.values[i], roots, sd[i], lam)
 
-    if dff.n_frames:
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        if dff.n_frames:
             list(pool.map(fit_row, range(n)))
-    g = roots if method == "ar1" else np.column_stack([roots.sum(axis=1), -roots.prod(axis=1)])
-    return Deconvolution(
-        dff.replace(values=spikes, kind="spikes"), dff.replace(values=denoised, kind="denoised"), g, baseline, sd, used
-    )
-
-
-def _fit(y: np.ndarray, roots: np.ndarray, noise: float, lam: float) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Spikes, fitted trace, baseline and penalty of one trace."""
-    calcium, spikes = np.empty_like(y), np.empty_like(y)
-    if len(roots) == 1:
-        baseline, used = fit_ar1(y, roots[0], noise, lam, calcium, spikes)
-    else:
-        kinetics = np.array([*roots, own_part(*roots)])
-        baseline, used = fit_ar2(y, kinetics, noise, lam, calcium, spikes)
-        spikes[0] = 0.0
-        spikes *= peak_of(*roots)
-    return spikes, calcium + baseline, baseline, used
+    g = np.broadcast_to(roots if method == "ar1" else [roots.sum(), -roots.prod()], (n, len(roots))).copy()
+    found, fitted = dff.replace(values=spikes, kind="spikes"), dff.replace(values=denoised, kind="denoised")
+    return Deconvolution(found, fitted, g, *kinetics, baseline, sd, used)
 
 
 def _noise(dff: Traces, noise: np.ndarray | float | None) -> np.ndarray:
@@ -141,8 +129,8 @@ def _penalty(penalty: float | str) -> float:
     return float(penalty)
 
 
-def _time_constants(indicator: str | None, decay_s: float | None, rise_s: float | None) -> tuple[float | None, float]:
-    """Decay, None where the trace has to say, and rise, seconds."""
+def _check_times(indicator: str | None, decay_s: float | None, rise_s: float | None) -> tuple[float | None, float | None]:
+    """Decay and rise, seconds, as given or as the indicator's; None where the traces have to say."""
     if indicator is not None:
         known = get_indicator(indicator)
         decay_s = known.decay_s if decay_s is None else decay_s
@@ -150,15 +138,6 @@ def _time_constants(indicator: str | None, decay_s: float | None, rise_s: float 
     for name, value in (("decay_s", decay_s), ("rise_s", rise_s)):
         if value is not None:
             check_positive(name, value, "seconds")
-    rise_s = _USUAL_RISE_S if rise_s is None else rise_s
-    if decay_s is not None and rise_s >= decay_s:
+    if decay_s is not None and rise_s is not None and rise_s >= decay_s:
         raise ValueError(f"rise_s must be below decay_s, got {rise_s} and {decay_s} seconds")
     return decay_s, rise_s
-
-
-def _roots(dff: Traces, noise: np.ndarray, method: Method, decay_s: float | None, rise_s: float) -> np.ndarray:
-    """Decay and, for "ar2", rise a frame of each trace (N, 1 or 2)."""
-    decay = estimate_decay(dff.values, noise, dff.fs) if decay_s is None else np.full(len(dff), factor_of(decay_s, dff.fs))
-    if method == "ar1":
-        return decay[:, None]
-    return np.column_stack([decay, np.minimum(factor_of(rise_s, dff.fs), _CLOSEST_ROOTS * decay)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,14 @@ import pandas as pd
 
 from calcium_helpers import io, motion
 from calcium_helpers.containers import Movie, Shifts
+from calcium_helpers.containers._base import check_positive
+from calcium_helpers.memory import limit_memory
 from calcium_helpers.movie import summarise
 from calcium_helpers.pipeline import steps
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion, take_regions
 from calcium_helpers.pipeline.keys import Files, name_files
+from calcium_helpers.pipeline.plan import least_memory_gb
 from calcium_helpers.pipeline.summary import score_against_truth, summarise_run
 from calcium_helpers.results import Detection, Results
 
@@ -32,6 +36,7 @@ def run(
     given: Given | None = None,
     out: str | Path | None = None,
     device: str = "cpu",
+    max_memory_gb: float | None = None,
     save_movie: bool = False,
     progress: bool = False,
 ) -> Results:
@@ -51,6 +56,9 @@ def run(
         resumes after the last finished step. Nothing is written where it is not given.
     device : str
         "cpu", or "cuda" for motion correction on a GPU.
+    max_memory_gb : float, optional
+        About how much memory the process may take, GB (10**9 bytes), not counting files mapped into memory, which the system
+        takes back when memory is short. Frames are then read in smaller chunks, and large arrays lie in unnamed files.
     save_movie : bool
         Also write ``motion_corrected.tif`` to ``out``.
     progress : bool
@@ -64,13 +72,22 @@ def run(
     ------
     ValueError
         For NaN or infinite pixels (names the frame), an unknown detector or device, ``out`` that is a file, ``save_movie``
-        without ``out``, or something given that does not belong to the movie.
+        without ``out``, a limit of memory that cannot hold, or something given that does not belong to the movie.
     """
     given = given or Given()
     if given.regions is not None:
         config = replace(config, detector="rois")
     check_request(movie, config, given, out, device, save_movie)
+    check_memory(movie, config, given, max_memory_gb)
     folder = None if out is None else Path(out)
+    with limit_memory(max_memory_gb, folder and folder / "work"):
+        return _run(movie, config, given, folder, device, save_movie, progress)
+
+
+def _run(
+    movie: Movie, config: PipelineConfig, given: Given, folder: Path | None, device: str, save_movie: bool, progress: bool
+) -> Results:
+    """Run the steps."""
     clock = _Clock()
     warnings: list[str] = []
     constant = clock.time("check", lambda: io.check_frames(movie, progress=progress)).constant_frames
@@ -84,14 +101,12 @@ def run(
         quality = clock.time("motion quality", lambda: steps.check_motion(movie, corrected, shifts, config, given.register_on))
     detection, activity = _cells_and_activity(corrected, shifts, config, given, files, progress, clock)
     summary = summarise_run(movie, config, shifts, quality, detection, activity, warnings)
-    if given.truth is None and config.indicator is None:
-        warnings.append("no indicator was named: the rise of calcium is taken as 0.04 s, so spikes may be a frame or two off")
     if given.truth is not None:
         summary["truth"] = score_against_truth(given.truth, shifts, detection, activity)
     if summary["motion"] and given.register_on is not None:
         summary["motion"]["estimated_on"] = steps.name_channel(given.register_on)
     results = Results(
-        detection.footprints, *activity, _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
+        detection.footprints, *activity[:5], _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
         {**images._asdict(), "mean_raw": _quick_mean(movie)}, config.as_dict(),
         {**summary, "seconds_total": clock.total_s}, _history(movie, corrected, detection, config),
     )  # fmt: skip
@@ -118,6 +133,17 @@ def check_request(
         from calcium_helpers.motion.gpu import find_device
 
         find_device(device)
+
+
+def check_memory(movie: Movie, config: PipelineConfig, given: Given, max_memory_gb: float | None) -> None:
+    """Refuse a limit of memory that cannot hold."""
+    if max_memory_gb is None:
+        return
+    check_positive("max_memory_gb", max_memory_gb, "GB")
+    if max_memory_gb < (least := least_memory_gb(movie, config, given)):
+        raise ValueError(
+            f"max_memory_gb must be at least {math.ceil(10 * least) / 10} for this recording, got {max_memory_gb:g}"
+        )
 
 
 def _motion(

@@ -32,13 +32,17 @@ DETECTORS = {"cnmf": _detect_cnmf}
 
 
 class Activity(NamedTuple):
-    """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame."""
+    """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame.
+
+    ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds.
+    """
 
     raw: Traces
     neuropil: Traces
     dff: Traces
     denoised: Traces
     spikes: Traces
+    kinetics_s: np.ndarray
 
 
 class Step(NamedTuple):
@@ -117,8 +121,9 @@ def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfi
     """Traces, neuropil, dF/F and spikes of the footprints."""
     if path is not None and path.exists():
         stored = load_arrays(path)
-        kinds = Activity._fields
-        return Step(Activity(*(Traces(stored[kind], movie.fs, kind, footprints.ids) for kind in kinds)), True)
+        kinetics = stored.pop("kinetics_s")
+        traces = {kind: Traces(values, movie.fs, kind, footprints.ids) for kind, values in stored.items()}
+        return Step(Activity(**traces, kinetics_s=kinetics), True)
     raw, neuropil = (
         traces.replace(values=traces.values - config.offset)
         for traces in extract_with_neuropil(movie, footprints, progress=progress)
@@ -126,9 +131,10 @@ def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfi
     signal = subtract_neuropil(raw, neuropil, coefficient=config.neuropil)
     dff = estimate_dff(signal, baseline=config.baseline, window_s=config.baseline_window_s, polarity=config.polarity)
     fitted = deconvolve(dff, method=config.deconvolution, indicator=config.indicator)
-    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes)
+    kinetics = np.array([fitted.decay_s, fitted.rise_s])
+    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes, kinetics)
     if path is not None:
-        save_arrays(path, **{kind: traces.values for kind, traces in activity._asdict().items()})
+        save_arrays(path, kinetics_s=kinetics, **{traces.kind: traces.values for traces in activity[:5]})
     return Step(activity, False)
 
 

@@ -44,6 +44,7 @@ def summarise_run(
         "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
         "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": _median(noise),
         "mean_rate": float((spikes > 0).sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
+        "decay_s": float(activity.kinetics_s[0]), "rise_s": float(activity.kinetics_s[1]),
         "warnings": warnings, "versions": _versions(),
     }  # fmt: skip
 
@@ -69,11 +70,14 @@ def score_against_truth(truth: Simulation, shifts: Shifts | None, detection: Det
     """
     rows = detection.scores["accepted"].to_numpy(dtype=bool)
     matching = metrics.match_footprints(detection.footprints.select(rows), truth.footprints)
-    traces = metrics.trace_correlation(activity.dff.select(rows), truth.calcium, matching)
+    traces, denoised = (
+        metrics.trace_correlation(kind.select(rows), truth.calcium, matching) for kind in (activity.dff, activity.denoised)
+    )
     spikes = metrics.spike_correlation(activity.spikes.select(rows), truth.spikes, matching, bin_s=SPIKE_BIN_S)
     scores: dict[str, Any] = {
         "n_truth": len(truth.footprints), "f1": matching.f1, "precision": matching.precision, "recall": matching.recall,
         "trace_correlation_all": traces.all, "trace_correlation_matched": traces.matched,
+        "denoised_correlation_all": denoised.all, "denoised_correlation_matched": denoised.matched,
         "spike_correlation": spikes.matched,
     }  # fmt: skip
     if shifts is not None:

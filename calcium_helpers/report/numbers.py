@@ -43,6 +43,8 @@ CELLS = (
     ("median_snr", "Median SNR of accepted cells", ""),
     ("median_noise", "Median noise level", "ΔF/F"),
     ("mean_rate", "Mean rate of spike events", "per min"),
+    ("decay_s", "Decay of calcium used for spikes", "s"),
+    ("rise_s", "Rise of calcium used for spikes", "s"),
     ("seconds_total", "Time the run took", "s"),
 )
 MOTION = (
@@ -64,6 +66,7 @@ TRUTH = (
     ("truth.n_truth", "True cells", ""),
     ("truth.trace_correlation_all", "Trace correlation, missed cells as zero", ""),
     ("truth.trace_correlation_matched", "Trace correlation, matched cells", ""),
+    ("truth.denoised_correlation_matched", "The same, denoised traces", ""),
     ("truth.spike_correlation", "Spike correlation, matched cells", ""),
     ("truth.rigid_rms_px", "Motion error, rigid part (RMS)", "px"),
     ("truth.field_rms_px", "Motion error over the field (RMS)", "px"),
