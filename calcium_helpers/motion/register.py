@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from calcium_helpers.containers import Movie, Shifts
+from calcium_helpers.memory import scratch_array
 from calcium_helpers.motion import kernels, threads
 from calcium_helpers.motion.align import Aligner, Reference
 from calcium_helpers.motion.config import TWO_PHOTON, MotionConfig
@@ -94,7 +95,7 @@ def register(
         When frames are smaller than 16 px a side, ``template`` or ``out`` do not fit the movie, or there is no such device.
     """
     if out is None:
-        out = np.empty(movie.shape, dtype=np.float32)
+        out = scratch_array(movie.shape)
     if out.shape != movie.shape:
         raise ValueError(f"out must have the movie's shape {movie.shape}, got {out.shape}")
     shifts = _estimate(movie, config, template, out, device, progress)
@@ -127,7 +128,7 @@ def apply_shifts(movie: Movie, shifts: Shifts, *, out: np.ndarray | None = None)
     if len(shifts.yx) != movie.n_frames:
         raise ValueError(f"shifts must have one entry a frame ({movie.n_frames}), got {len(shifts.yx)}")
     if out is None:
-        out = np.empty(movie.shape, dtype=np.float32)
+        out = scratch_array(movie.shape)
     _apply(movie, shifts.yx, np.arange(movie.n_frames), shifts.bidiphase_px, out)
     return movie.replace(data=out, history=(*movie.history, "shifts applied"))
 

@@ -1,0 +1,137 @@
+"""What a run will do and about what it takes, before it starts: steps, seconds, memory, disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from calcium_helpers.containers import Movie
+from calcium_helpers.memory import chunk_bytes, limit_memory
+from calcium_helpers.models.cnmf.prepare import MAX_BINS
+from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.given import Given, corrects_motion
+from calcium_helpers.pipeline.keys import name_files
+
+NANOSECONDS = {"check": 5.0, "rigid": 26.0, "piecewise": 84.0, "images": 11.0, "detect": 130.0, "extract": 10.0}
+"""Time a pixel and frame on two threads, by benchmarks/scaling.py; slower disks and processors take longer."""
+
+MICROSECONDS_A_SAMPLE = 20.0
+"""Time a cell and frame for dF/F, spikes and tables."""
+
+START_S = 4.0
+"""Loading libraries and compiled code, seconds."""
+
+PIXELS_A_CELL = 1750
+"""One cell in so many pixels where nothing is known of their number."""
+
+BASE_GB = 0.35
+"""Libraries, compiled code and the report's pictures."""
+
+COPIES_OF_A_CHUNK, COPIES_OF_BINS, BYTES_A_SAMPLE, IMAGES_BYTES = 4, 3, 60, 16 * 8
+"""Of a chunk of frames, of the movie as detection sees it, a cell and frame, and a pixel: what lies in memory at a time."""
+
+SAMPLED_FRAMES = 200
+"""Frames on which the correction of motion is judged."""
+
+
+class Plan(NamedTuple):
+    """What is ahead, all about: ``steps`` (columns ``step, found, seconds``), memory and disk in GB (10**9 bytes).
+
+    ``least_gb`` is the smallest limit of memory that can hold.
+    """
+
+    steps: pd.DataFrame
+    seconds: float
+    memory_gb: float
+    least_gb: float
+    disk_gb: float
+
+
+def plan(
+    movie: Movie,
+    config: PipelineConfig,
+    *,
+    given: Given | None = None,
+    out: str | Path | None = None,
+    max_memory_gb: float | None = None,
+    save_movie: bool = False,
+) -> Plan:
+    """Say what ``run`` with the same arguments would do; nothing is written.
+
+    Parameters
+    ----------
+    movie, config, given, out, max_memory_gb, save_movie
+        As for ``run``.
+
+    Returns
+    -------
+    Plan
+        Times scale from a machine with two cores; the number of cells is guessed from the field unless regions were given.
+    """
+    given = given or Given()
+    files = name_files(movie, config, given, None if out is None else Path(out) / "work")
+    found = files.found()
+    n_cells = _n_cells(movie, given)
+    seconds = _seconds(movie, config, given, n_cells)
+    steps = pd.DataFrame(
+        [(step, found.get(step, False), 0.0 if found.get(step, False) else time) for step, time in seconds.items()],
+        columns=["step", "found", "seconds"],
+    )
+    corrected = 4 * np.prod(movie.shape, dtype=float)
+    written = corrected * (("motion" in seconds) * (not found["motion"]) + save_movie) * (out is not None)
+    disk_gb = (written + 60 * n_cells * movie.n_frames) / 1e9
+    memory_gb = _memory_gb(movie, config, given, max_memory_gb)
+    if max_memory_gb is None and out is None and "motion" in seconds:
+        memory_gb += corrected / 1e9
+    return Plan(steps, float(steps["seconds"].sum()) + START_S, memory_gb, least_memory_gb(movie, config, given), disk_gb)
+
+
+def least_memory_gb(movie: Movie, config: PipelineConfig, given: Given) -> float:
+    """Return the smallest limit of memory, GB, that a run can hold."""
+    return _memory_gb(movie, config, given, 0.0)
+
+
+def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -> dict[str, float]:
+    """Seconds of each step, in order."""
+    n_frames, height, width = movie.shape
+    of_all = n_frames * height * width / 1e9
+    seconds = {"check": NANOSECONDS["check"] * of_all}
+    quality = 0.0
+    if config.motion is not None and corrects_motion(movie, config):
+        speed = NANOSECONDS["piecewise" if config.motion.piecewise else "rigid"] * 2 / min(os.cpu_count() or 1, 16)
+        template = 3 * config.motion.n_template_frames * height * width / 1e9
+        seconds["motion"] = speed * (of_all + template)
+        quality = SAMPLED_FRAMES * height * width / 1e9 * NANOSECONDS["rigid"] * 2
+    seconds["images"] = NANOSECONDS["images"] * of_all
+    if quality:
+        seconds["motion quality"] = quality
+    if given.regions is None:
+        seconds["detect"] = NANOSECONDS["detect"] * of_all
+    seconds["traces"] = NANOSECONDS["extract"] * of_all + MICROSECONDS_A_SAMPLE * n_cells * n_frames / 1e6
+    return seconds
+
+
+def _n_cells(movie: Movie, given: Given) -> int:
+    """How many regions were given, or a guess."""
+    return movie.shape[1] * movie.shape[2] // PIXELS_A_CELL + 1 if given.regions is None else len(given.regions)
+
+
+def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: float | None) -> float:
+    """Peak of the steps' memory: images, copies of a chunk, frames of the template, bins of detection, traces."""
+    n_frames, height, width = movie.shape
+    with limit_memory(limit_gb):
+        chunks = COPIES_OF_A_CHUNK * min(chunk_bytes(2**26), 4 * n_frames * height * width)
+    template = bins = 0
+    if limit_gb is None and config.motion is not None and corrects_motion(movie, config):
+        template = (4 + movie.data.dtype.itemsize) * min(n_frames, config.motion.n_template_frames)
+    if given.regions is None:
+        per_bin = max(1, round(config.cnmf.decay_s * movie.fs / 2))
+        bins = COPIES_OF_BINS * 4 * min(n_frames // per_bin + 1, MAX_BINS)
+    traces = BYTES_A_SAMPLE * _n_cells(movie, given) * n_frames
+    return (
+        BASE_GB + (IMAGES_BYTES * height * width + max(chunks, template * height * width, bins * height * width, traces)) / 1e9
+    )
