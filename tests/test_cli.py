@@ -101,7 +101,7 @@ BROKEN = {
     "HDF5 without a movie": (make_hdf5, "a.h5", OPTIONS, r"a\.h5: holds no movie"),
     "absent": (lambda: None, "none.tif", OPTIONS, r"none\.tif: there is no such file"),
     "no TIFFs": (lambda: Path("folder").mkdir(), "folder", OPTIONS, "folder: is a folder without TIFF files"),
-    "unknown suffix": (lambda: Path("a.avi").write_bytes(b"RIFF"), "a.avi", OPTIONS, r"a\.avi: has the unknown suffix"),
+    "unknown suffix": (lambda: Path("a.xyz").write_bytes(b"RIFF"), "a.xyz", OPTIONS, r"a\.xyz: has the unknown suffix"),
     "rate of a known movie": (lambda: None, "demo_2p", OPTIONS, "demo_2p is known by name.*: leave out --fs"),
     "detector": (write_good, "a.tif", (*OPTIONS, "--detector", "best"), "detector must be one of cnmf, got 'best'"),
     "indicator": (write_good, "a.tif", (*OPTIONS, "--indicator", "GCaMP9"), "indicator.*GCaMP9"),

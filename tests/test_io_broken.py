@@ -31,13 +31,13 @@ def test_absent(tmp_path):
 
 
 def test_unknown_suffix(tmp_path):
-    (tmp_path / "a.avi").write_bytes(b"RIFF")
-    refuse(tmp_path / "a.avi", r"unknown suffix '\.avi'", r"Readable are \.tif, .*\.h5.* and folders of TIFFs")
+    (tmp_path / "a.xyz").write_bytes(b"RIFF")
+    refuse(tmp_path / "a.xyz", r"unknown suffix '\.xyz'", r"Readable are \.tif, .*\.h5.*\.avi.* and folders of TIFFs")
     (tmp_path / "none").write_bytes(b"x")
     refuse(tmp_path / "none", "unknown suffix ''")
 
 
-@pytest.mark.parametrize("suffix", ["tif", "btf", "h5", "npy", "npz"])
+@pytest.mark.parametrize("suffix", ["tif", "btf", "h5", "npy", "npz", "avi", "mp4", "mkv", "mov"])
 def test_empty_and_text(tmp_path, suffix, caplog):
     path = tmp_path / f"a.{suffix}"
     path.touch()
@@ -52,6 +52,8 @@ def test_folders(tmp_path):
     (tmp_path / "a.tif").touch()
     with pytest.raises(MovieFileError, match=r"a\.tif: is no readable TIFF"):
         load_movie(tmp_path, fs=30, progress=False)
+    (tmp_path / "b.mp4").touch()
+    refuse(tmp_path, "1 TIFF files and 1 videos, expected one kind")
     (tmp_path / "a.csv").write_text("0")
     refuse(tmp_path / "a.*", r"matches a\.csv, expected only TIFF")
 

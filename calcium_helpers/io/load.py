@@ -14,8 +14,10 @@ from calcium_helpers.containers import Movie
 from calcium_helpers.containers._base import check_positive
 from calcium_helpers.io.arrays import read_hdf5, read_npy, read_npz
 from calcium_helpers.io.errors import MovieFileError
+from calcium_helpers.io.miniscope import read_miniscope
 from calcium_helpers.io.source import Choice, Source
 from calcium_helpers.io.tiff import read_tiff
+from calcium_helpers.io.video import VIDEO_SUFFIXES, read_videos
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ CODECS: dict[str, Callable[[Path, Choice], Source]] = {
     ".hdf5": read_hdf5,
     ".npy": read_npy,
     ".npz": read_npz,
+    **dict.fromkeys(VIDEO_SUFFIXES, lambda path, choice: read_videos([path], choice)),
 }
 """How files are read, by suffix."""
 
@@ -48,8 +51,9 @@ def load_movie(
     Parameters
     ----------
     path : str or Path
-        A file (.tif, .tiff, .btf, .h5, .hdf5, .npy, .npz), a folder of TIFF files or a pattern such as ``"run_*.tif"``. Files
-        of a series are sorted by their numbers (2 before 10).
+        A file (.tif, .tiff, .btf, .h5, .hdf5, .npy, .npz, .avi, .mp4, .mkv, .mov), a folder of TIFF files, a folder as the
+        Miniscope's software writes it, or a pattern such as ``"run_*.tif"``. Files of a series are sorted by their numbers
+        (2 before 10).
     fs : float, optional
         Frames per second of the chosen plane, Hz. Needed where the file does not tell; it is never guessed. It wins over what
         the file says, with a warning.
@@ -101,31 +105,47 @@ def _check_numbers(path: Path, **numbers: float | None) -> None:
 def _read(path: Path, choice: Choice) -> Source:
     """Find out what ``path`` stands for and open it."""
     if path.is_dir():
-        files = sort_naturally(p for p in path.iterdir() if p.suffix.lower() in TIFF_SUFFIXES and not p.name.startswith("."))
-        if not files:
-            raise MovieFileError(path, "is a folder without TIFF files", f"Expected files ending in {', '.join(TIFF_SUFFIXES)}")
-        return read_tiff(files, choice)
+        return _read_folder(path, choice)
     if not path.exists():
-        return read_tiff(_matches(path), choice)
+        return _read_matches(path, choice)
     if path.suffix.lower() not in CODECS:
         raise MovieFileError(
             path,
             f"has the unknown suffix {path.suffix!r}",
-            f"Readable are {', '.join(CODECS)} and folders of TIFFs",
+            f"Readable are {', '.join(CODECS)} and folders of TIFFs or Miniscope videos",
         )
     if path.stat().st_size == 0:
         raise MovieFileError(path, "is empty (0 bytes)", "Copy or export it again")
     return CODECS[path.suffix.lower()](path, choice)
 
 
-def _matches(pattern: Path) -> list[Path]:
+def _read_folder(folder: Path, choice: Choice) -> Source:
+    """Open the TIFF files or the videos of a folder."""
+    names = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    tiffs, videos = (sort_naturally(p for p in names if p.suffix.lower() in ends) for ends in (TIFF_SUFFIXES, VIDEO_SUFFIXES))
+    if tiffs and videos:
+        problem = f"holds {len(tiffs)} TIFF files and {len(videos)} videos, expected one kind"
+        raise MovieFileError(folder, problem, f"Name a file, or a pattern such as '*{tiffs[0].suffix}'")
+    if videos:
+        return read_miniscope(folder, videos, choice)
+    if not tiffs:
+        expected = f"Expected files ending in {', '.join(TIFF_SUFFIXES + VIDEO_SUFFIXES)}"
+        raise MovieFileError(folder, "is a folder without TIFF files or videos", expected)
+    return read_tiff(tiffs, choice)
+
+
+def _read_matches(pattern: Path, choice: Choice) -> Source:
+    """Open the files that match a pattern, TIFF files or videos, as one movie."""
     files = sort_naturally(Path(name) for name in glob(str(pattern)))
     if not files:
         raise MovieFileError(pattern, "there is no such file", "Check the path; relative ones start at the working folder")
-    others = [file for file in files if file.suffix.lower() not in TIFF_SUFFIXES]
+    video = files[0].suffix.lower() in VIDEO_SUFFIXES
+    others = [file for file in files if file.suffix.lower() not in (VIDEO_SUFFIXES if video else TIFF_SUFFIXES)]
     if others:
-        raise MovieFileError(pattern, f"matches {others[0].name}, expected only TIFF files", "Narrow the pattern")
-    return files
+        raise MovieFileError(
+            pattern, f"matches {others[0].name}, expected only TIFF files or only videos", "Narrow the pattern"
+        )
+    return read_videos(files, choice) if video else read_tiff(files, choice)
 
 
 def sort_naturally(paths: Iterable[Path]) -> list[Path]:
