@@ -37,7 +37,7 @@ def test_unknown_suffix(tmp_path):
     refuse(tmp_path / "none", "unknown suffix ''")
 
 
-@pytest.mark.parametrize("suffix", ["tif", "btf", "h5", "npy", "npz", "avi", "mp4", "mkv", "mov"])
+@pytest.mark.parametrize("suffix", ["tif", "btf", "h5", "npy", "npz", "avi", "mp4", "mkv", "mov", "mat", "nwb"])
 def test_empty_and_text(tmp_path, suffix, caplog):
     path = tmp_path / f"a.{suffix}"
     path.touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
@@ -25,22 +27,12 @@ def read_hdf5(path: Path, choice: Choice) -> Source:
     The rate is looked for in the attributes ``fs``, ``fr``, ``frame_rate``, ... of the dataset, of its groups and of the
     file, the pixel size likewise in ``pixel_um``, ...; frame times in a dataset ``times_s`` beside the movie.
     """
-    import h5py
-
     choice.allow(path, "dataset")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise MovieFileError(path, f"is no readable HDF5 file ({error})", _AGAIN) from error
-    datasets: dict[str, Any] = {}
-    file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-    try:
+    with open_hdf5(path) as file:
+        datasets = find_datasets(file)
         name = find_movie(path, datasets, choice.dataset)
         movie = datasets[name]
         check_array(path, movie.shape, movie.dtype)
-    except MovieFileError:
-        file.close()
-        raise
     fs, fs_name = _attribute(movie, FS_NAMES)
     times = datasets.get(f"{name.rpartition('/')[0]}/times_s".lstrip("/"))
     return Source(
@@ -52,6 +44,36 @@ def read_hdf5(path: Path, choice: Choice) -> Source:
         times_s=check_times(path, times[()]) if times is not None and times.shape == movie.shape[:1] else None,
         notes=(f"dataset {name}",),
     )
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file, to be closed at once after an error, else when nothing of it is in use any more."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise MovieFileError(path, f"is no readable HDF5 file ({error})", _AGAIN) from error
+    try:
+        yield file
+    except BaseException:
+        file.close()
+        raise
+
+
+def find_datasets(file: Any) -> dict[str, Any]:
+    """Return all arrays of an HDF5 file by name."""
+    import h5py
+
+    datasets: dict[str, Any] = {}
+    file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    return datasets
+
+
+def as_text(value: Any) -> str:
+    """Return a text of an HDF5 file, which may come as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def read_npy(path: Path, choice: Choice) -> Source:

@@ -14,7 +14,9 @@ from calcium_helpers.containers import Movie
 from calcium_helpers.containers._base import check_positive
 from calcium_helpers.io.arrays import read_hdf5, read_npy, read_npz
 from calcium_helpers.io.errors import MovieFileError
+from calcium_helpers.io.mat import read_mat
 from calcium_helpers.io.miniscope import read_miniscope
+from calcium_helpers.io.nwb import read_nwb
 from calcium_helpers.io.source import Choice, Source
 from calcium_helpers.io.tiff import read_tiff
 from calcium_helpers.io.video import VIDEO_SUFFIXES, read_videos
@@ -31,6 +33,8 @@ CODECS: dict[str, Callable[[Path, Choice], Source]] = {
     ".hdf5": read_hdf5,
     ".npy": read_npy,
     ".npz": read_npz,
+    ".mat": read_mat,
+    ".nwb": read_nwb,
     **dict.fromkeys(VIDEO_SUFFIXES, lambda path, choice: read_videos([path], choice)),
 }
 """How files are read, by suffix."""
@@ -51,18 +55,18 @@ def load_movie(
     Parameters
     ----------
     path : str or Path
-        A file (.tif, .tiff, .btf, .h5, .hdf5, .npy, .npz, .avi, .mp4, .mkv, .mov), a folder of TIFF files, a folder as the
-        Miniscope's software writes it, or a pattern such as ``"run_*.tif"``. Files of a series are sorted by their numbers
-        (2 before 10).
+        A file (.tif, .tiff, .btf, .h5, .hdf5, .npy, .npz, .mat, .nwb, .avi, .mp4, .mkv, .mov), a folder of TIFF files, a
+        folder as the Miniscope's software writes it, or a pattern such as ``"run_*.tif"``. Files of a series are sorted by
+        their numbers (2 before 10).
     fs : float, optional
         Frames per second of the chosen plane, Hz. Needed where the file does not tell; it is never guessed. It wins over what
         the file says, with a warning.
     pixel_um : float, optional
         Side of a pixel, micrometres; wins over what the file says.
     dataset : str, optional
-        The movie's name in an HDF5 or .npz file that holds several.
+        The movie's name in an HDF5, .npz, .mat or NWB file that holds several.
     channel, plane : int, optional
-        Which one to read of a TIFF that holds several, counted from 0 in the order of the file.
+        Which one to read of a TIFF that holds several, counted from 0 in the order of the file; ``plane`` also of NWB.
     progress : bool
         Show a bar where opening takes long.
 

@@ -18,6 +18,15 @@ MOVIE_NAMES = ("mov", "movie", "data", "imaging", "images", "frames", "video")
 """Names that movies usually have; they decide where a file holds several arrays (T, H, W)."""
 
 
+MICRONS = {
+    **dict.fromkeys(("µm", "um", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometers"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimeters"), 1e3),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e6),
+}
+"""Units of length in micrometres, by the names that files use."""
+
+
 class Choice(NamedTuple):
     """What the user chose of a file that holds more than one movie."""
 
@@ -49,7 +58,7 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def find_movie(path: Path, arrays: Mapping[str, Any], name: str | None) -> str:
+def find_movie(path: Path, arrays: Mapping[str, Any], name: str | None, *, axes: str = "frames, rows, columns") -> str:
     """Find the movie among the arrays of a file: the one named, the only one (T, H, W), or the only one with a usual name."""
     found = [key for key, array in arrays.items() if len(array.shape or ()) == 3 and array.dtype.kind in "iuf"]
     if len(found) > 1:
@@ -61,12 +70,19 @@ def find_movie(path: Path, arrays: Mapping[str, Any], name: str | None) -> str:
             raise MovieFileError(path, f"has no array {name!r}; it holds: {listing}", "Name one of these with dataset=")
         return name.strip("/")
     if not found:
-        raise MovieFileError(
-            path, f"holds no movie; it holds: {listing}", "Save it as an array of numbers (frames, rows, columns)"
-        )
+        raise MovieFileError(path, f"holds no movie; it holds: {listing}", f"Save it as an array of numbers ({axes})")
     if len(found) > 1:
         raise MovieFileError(path, f"holds {len(found)} movies, expected one: {listing}", "Name the one to read with dataset=")
     return found[0]
+
+
+def pick(path: Path, option: str, n: int, asked: int | None) -> int:
+    """Return the number of the channel or plane to read, asking for it where there are several."""
+    if asked is None and n > 1:
+        raise MovieFileError(path, f"holds {n} {option}s, expected one movie", f"Choose one with {option}=0 to {n - 1}")
+    if asked is not None and not 0 <= asked < n:
+        raise MovieFileError(path, f"holds {n} {option}(s), {option}={asked} was asked for", f"Choose 0 to {n - 1}")
+    return asked or 0
 
 
 def positive(value: Any) -> float | None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.lazy import LazyFrames, join, native, select
-from calcium_helpers.io.source import Choice, Source, check_array, check_times
+from calcium_helpers.io.source import Choice, Source, check_array, check_times, pick
 from calcium_helpers.io.tiff_pages import TiffPages, index_pages, open_pages
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ def _rows(files: Sequence[TiffPages], choice: Choice) -> tuple[np.ndarray, list[
     planes = first.meta.planes or sizes.get("Z", 1)
     samples = "S" in first.axes
     chosen = {
-        "C": 0 if samples else _pick(first.path, "channel", sizes.get("C", 1), choice.channel),
-        "Z": _pick(first.path, "plane", planes, choice.plane),
+        "C": 0 if samples else pick(first.path, "channel", sizes.get("C", 1), choice.channel),
+        "Z": pick(first.path, "plane", planes, choice.plane),
     }
     notes = [f"channel {chosen['C']} of {sizes['C']}"] if sizes.get("C", 1) > 1 else []
     notes += [f"plane {chosen['Z']} of {planes}"] if planes > 1 else []
@@ -102,15 +102,6 @@ def _rows_of_file(pages: TiffPages, n: int, chosen: dict[str, int], notes: list[
     return numbers[tuple(slice(None) if axis == "T" else chosen[axis] for axis in order)]
 
 
-def _pick(path: Path, option: str, n: int, asked: int | None) -> int:
-    """Return the number of the channel or plane to read, asking for it where there are several."""
-    if asked is None and n > 1:
-        raise MovieFileError(path, f"holds {n} {option}s, expected one movie", f"Choose one with {option}=0 to {n - 1}")
-    if asked is not None and not 0 <= asked < n:
-        raise MovieFileError(path, f"holds {n} {option}(s), {option}={asked} was asked for", f"Choose 0 to {n - 1}")
-    return asked or 0
-
-
 def _sample(pages: TiffPages, frames: Any, channel: int | None, notes: list[str]) -> Any:
     """Take one colour of RGB frames."""
     axis = 1 + pages.axes.index("S")
@@ -118,7 +109,7 @@ def _sample(pages: TiffPages, frames: Any, channel: int | None, notes: list[str]
     if channel is None:
         problem = f"is in colour ({n} values a pixel), expected one"
         raise MovieFileError(pages.path, problem, f"Choose one with channel=0 to {n - 1}, or convert it to grey")
-    inner = (slice(None),) * (axis - 1) + (_pick(pages.path, "channel", n, channel),)
+    inner = (slice(None),) * (axis - 1) + (pick(pages.path, "channel", n, channel),)
     notes.append(f"colour {channel} of {n}")
     if isinstance(frames, np.ndarray):
         return frames[(slice(None), *inner)]

@@ -12,13 +12,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from calcium_helpers.io.errors import MovieFileError
-from calcium_helpers.io.source import positive
+from calcium_helpers.io.source import MICRONS, positive
 
 MAX_CHANNELS = 7
 """What ImageJ can show as channels; a stack of more without slices and frames is a movie whose axes were not named."""
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0, "h": 3600.0}
-_MICRONS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6}
 
 
 class TiffMeta(NamedTuple):
@@ -73,7 +72,7 @@ def _imagej(meta: dict[str, Any], page: Any) -> TiffMeta:
     fs, fs_from = (_invert(interval), "ImageJ's finterval") if interval else (fps, "ImageJ's fps, which may be a playback rate")
     unit = str(meta.get("unit", "")).replace("\\u00B5", "µ").replace("μ", "µ")
     resolution = page.tags.valueof(282)
-    pixel_um = resolution[1] / resolution[0] * _MICRONS[unit] if unit in _MICRONS and resolution and resolution[0] else None
+    pixel_um = resolution[1] / resolution[0] * MICRONS[unit] if unit in MICRONS and resolution and resolution[0] else None
     sizes, note = _order((letter.upper(), int(counts[letter])) for letter in reversed(order))
     return TiffMeta("ImageJ TIFF", sizes, fs, fs_from, pixel_um, note=note)
 
@@ -92,7 +91,7 @@ def _ome(path: Path, xml: str, samples: int) -> TiffMeta:
     if len({item.get("FileName") for item in pixels[0].iterfind(".//{*}UUID")}) > 1:
         sizes, note = (("T", _pages_in_set(path, pixels[0])),), "one channel and plane of a set of files"
     interval = _scaled(entry, "TimeIncrement", "s", _SECONDS)
-    pixel_um = _scaled(entry, "PhysicalSizeX", "µm", _MICRONS)
+    pixel_um = _scaled(entry, "PhysicalSizeX", "µm", MICRONS)
     return TiffMeta("OME-TIFF", sizes, _invert(interval), "OME TimeIncrement", pixel_um, note=note)
 
 
