@@ -208,7 +208,7 @@ def test_everything_promised_is_written(reported):
     out, done = reported
     assert {file.name for file in out.iterdir()} == OUTPUTS | {"motion_corrected.tif"}
     assert not done.stderr
-    assert "300 frames of 72 x 80 px at 10 Hz (30 s): needs about 0.0 GB on disk" in done.stdout
+    assert re.search(r"300 frames of 72 x 80 px at 10 Hz \(30 s\): about \d+ s, 0\.\d GB of memory, 0\.0 GB on disk", done.stdout)
     assert f"report: {out / 'report.html'}" in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     assert f"{summary['n_accepted']} cells accepted of {summary['n_components']} components" in done.stdout

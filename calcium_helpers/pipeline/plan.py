@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.containers._base import check_positive
 from calcium_helpers.memory import chunk_bytes, limit_memory
 from calcium_helpers.models.cnmf.prepare import MAX_BINS
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion
 from calcium_helpers.pipeline.keys import name_files
+from calcium_helpers.pipeline.steps import DETECTORS
 
 NANOSECONDS = {"check": 5.0, "rigid": 26.0, "piecewise": 84.0, "images": 11.0, "detect": 130.0, "extract": 10.0}
 """Time a pixel and frame on two threads, by benchmarks/scaling.py; slower disks and processors take longer."""
@@ -57,6 +60,7 @@ def plan(
     *,
     given: Given | None = None,
     out: str | Path | None = None,
+    device: str = "cpu",
     max_memory_gb: float | None = None,
     save_movie: bool = False,
 ) -> Plan:
@@ -64,15 +68,21 @@ def plan(
 
     Parameters
     ----------
-    movie, config, given, out, max_memory_gb, save_movie
+    movie, config, given, out, device, max_memory_gb, save_movie
         As for ``run``.
 
     Returns
     -------
     Plan
         Times scale from a machine with two cores; the number of cells is guessed from the field unless regions were given.
+
+    Raises
+    ------
+    ValueError
+        As ``run`` does, but for what only a look at all pixels can tell.
     """
     given = given or Given()
+    check_request(movie, config, given, out, device, max_memory_gb, save_movie)
     files = name_files(movie, config, given, None if out is None else Path(out) / "work")
     found = files.found()
     n_cells = _n_cells(movie, given)
@@ -87,12 +97,30 @@ def plan(
     memory_gb = _memory_gb(movie, config, given, max_memory_gb)
     if max_memory_gb is None and out is None and "motion" in seconds:
         memory_gb += corrected / 1e9
-    return Plan(steps, float(steps["seconds"].sum()) + START_S, memory_gb, least_memory_gb(movie, config, given), disk_gb)
+    return Plan(steps, float(steps["seconds"].sum()) + START_S, memory_gb, _memory_gb(movie, config, given, 0.0), disk_gb)
 
 
-def least_memory_gb(movie: Movie, config: PipelineConfig, given: Given) -> float:
-    """Return the smallest limit of memory, GB, that a run can hold."""
-    return _memory_gb(movie, config, given, 0.0)
+def check_request(
+    movie: Movie, config: PipelineConfig, given: Given, out: str | Path | None, device: str, max_memory_gb: float | None,
+    save_movie: bool,
+) -> None:  # fmt: skip
+    """Refuse what cannot be done before anything is read or written."""
+    if given.regions is None and config.detector not in DETECTORS:
+        raise ValueError(f"detector must be one of {', '.join(DETECTORS)}, got {config.detector!r}")
+    given.check(movie, config)
+    if save_movie and out is None:
+        raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
+    if out is not None and Path(out).is_file():
+        raise ValueError(f"out must be a folder, got the file {out}: name another one")
+    if device != "cpu":
+        from calcium_helpers.motion.gpu import find_device
+
+        find_device(device)
+    if max_memory_gb is not None:
+        check_positive("max_memory_gb", max_memory_gb, "GB")
+        least = math.ceil(10 * _memory_gb(movie, config, given, 0.0)) / 10
+        if max_memory_gb < least:
+            raise ValueError(f"max_memory_gb must be at least {least} GB for this recording, got {max_memory_gb:g} GB")
 
 
 def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,14 +14,13 @@ import pandas as pd
 
 from calcium_helpers import io, motion
 from calcium_helpers.containers import Movie, Shifts
-from calcium_helpers.containers._base import check_positive
 from calcium_helpers.memory import limit_memory
 from calcium_helpers.movie import summarise
 from calcium_helpers.pipeline import steps
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion, take_regions
 from calcium_helpers.pipeline.keys import Files, name_files
-from calcium_helpers.pipeline.plan import least_memory_gb
+from calcium_helpers.pipeline.plan import check_request
 from calcium_helpers.pipeline.summary import score_against_truth, summarise_run
 from calcium_helpers.results import Detection, Results
 
@@ -77,8 +75,7 @@ def run(
     given = given or Given()
     if given.regions is not None:
         config = replace(config, detector="rois")
-    check_request(movie, config, given, out, device, save_movie)
-    check_memory(movie, config, given, max_memory_gb)
+    check_request(movie, config, given, out, device, max_memory_gb, save_movie)
     folder = None if out is None else Path(out)
     with limit_memory(max_memory_gb, folder and folder / "work"):
         return _run(movie, config, given, folder, device, save_movie, progress)
@@ -116,34 +113,6 @@ def _run(
         if save_movie:
             io.save_movie(corrected, folder / "motion_corrected.tif", progress=progress)
     return results
-
-
-def check_request(
-    movie: Movie, config: PipelineConfig, given: Given, out: str | Path | None, device: str, save_movie: bool
-) -> None:
-    """Refuse what cannot be done before anything is read or written."""
-    if given.regions is None and config.detector not in steps.DETECTORS:
-        raise ValueError(f"detector must be one of {', '.join(steps.DETECTORS)}, got {config.detector!r}")
-    given.check(movie, config)
-    if save_movie and out is None:
-        raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
-    if out is not None and Path(out).is_file():
-        raise ValueError(f"out must be a folder, got the file {out}: name another one")
-    if device != "cpu":
-        from calcium_helpers.motion.gpu import find_device
-
-        find_device(device)
-
-
-def check_memory(movie: Movie, config: PipelineConfig, given: Given, max_memory_gb: float | None) -> None:
-    """Refuse a limit of memory that cannot hold."""
-    if max_memory_gb is None:
-        return
-    check_positive("max_memory_gb", max_memory_gb, "GB")
-    if max_memory_gb < (least := least_memory_gb(movie, config, given)):
-        raise ValueError(
-            f"max_memory_gb must be at least {math.ceil(10 * least) / 10} for this recording, got {max_memory_gb:g}"
-        )
 
 
 def _motion(

@@ -1,0 +1,209 @@
+"""Many recordings: each for itself, one table of how it went, and the same command goes on where it stopped."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from calcium_helpers.cli import main
+
+FRAMES = np.random.default_rng(0).poisson(30, (40, 32, 36)).astype(np.uint16)
+OPTIONS = ("--fs", "10", "--modality", "2p", "--no-motion")
+COLUMNS = ["path", "status", "message", "cells", "seconds", "report"]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def write(path, frames=FRAMES):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, frames, photometric="minisblack")
+
+
+def call(capfd, *arguments):
+    code = main([str(argument) for argument in ("report", *arguments)])
+    return code, *capfd.readouterr()
+
+
+def outcomes(out="report"):
+    with (Path(out) / "outcomes.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert all(list(row) == COLUMNS for row in rows)
+    return rows
+
+
+def stamps(folder):
+    return {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(capfd):
+    write("day1/mov.tif")
+    write("day2/mov.tif", FRAMES[:30])
+    Path("bad.tif").write_text("no movie")
+    movies = ("day1/mov.tif", "none.tif", "bad.tif", "day2/mov.tif")
+    code, printed, complaint = call(capfd, *movies, *OPTIONS, "-o", "out")
+    assert code == 1
+    assert complaint == "none.tif: there is no such file; the others are analysed\n"
+    rows = outcomes("out")
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("day1/mov.tif", "done"), ("none.tif", "missing"), ("bad.tif", "failed"), ("day2/mov.tif", "done"),
+    ]  # fmt: skip
+    assert "is no readable TIFF" in rows[2]["message"]
+    assert [row["report"] for row in rows] == ["day1_mov/report.html", "", "", "day2_mov/report.html"]
+    assert all((Path("out") / row["report"]).is_file() for row in (rows[0], rows[3]))
+    assert rows[0]["cells"].isdigit()
+    assert "2 done, 1 missing, 1 failed" in printed
+
+    before = stamps("out/day1_mov") | stamps("out/day2_mov")
+    write("bad.tif")  # the user has mended it
+    code, printed, _ = call(capfd, *movies, *OPTIONS, "-o", "out")
+    assert code == 1
+    rows = outcomes("out")
+    assert [row["status"] for row in rows] == ["done", "missing", "done", "done"]
+    assert [row["message"] for row in rows] == ["done in an earlier run", "there is no such file", "", "done in an earlier run"]
+    assert stamps("out/day1_mov") | stamps("out/day2_mov") == before
+
+
+def test_what_changed_is_done_again(capfd):
+    for name in "abc":
+        write(f"{name}.tif", FRAMES[:9])
+    Path("files.csv").write_text("path,offset\na.tif,\nb.tif,\nc.tif,\n")
+    assert call(capfd, "files.csv", *OPTIONS)[0] == 0
+    write("b.tif", FRAMES[:8])
+    Path("files.csv").write_text("path,offset\na.tif,\nb.tif,\nc.tif,3\n")
+    assert call(capfd, "files.csv", *OPTIONS)[0] == 0
+    assert [row["message"] for row in outcomes()] == ["done in an earlier run", "", ""]
+
+
+def test_a_table_gives_each_its_own_options(capfd):
+    write("data/a.tif")
+    write("data/b.tif")
+    table = "\ufeffPath;fs;modality;no-motion;pixel_um;rois\na.tif;10;2p;yes;;\n\nb.tif;20;1p;no;0.5;own.npy\na.tif;12;;1;;\n"
+    Path("data/files.csv").write_text(table, encoding="utf-8")
+    np.save("data/own.npy", np.arange(32 * 36).reshape(32, 36) // 400)
+    assert call(capfd, "data/files.csv", "--modality", "2p", "-o", "out")[0] == 0
+    assert [row["report"] for row in outcomes("out")] == [
+        f"{name}/report.html" for name in ("data_a", "b", "data_a-2")
+    ]  # fmt: skip
+    found = [json.loads((Path("out") / name / "summary.json").read_text()) for name in ("data_a", "b", "data_a-2")]
+    assert [summary["fs_hz"] for summary in found] == [10, 20, 12]
+    assert [summary["modality"] for summary in found] == ["2p", "1p", "2p"]
+    assert [summary["motion"] is None for summary in found] == [True, False, True]
+    assert [summary["n_accepted"] for summary in found][1] == 2
+    assert found[1]["pixel_um"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("", r"has the columns none \(path is missing"),
+        ("file,fs\na.tif,10\n", r"unknown: 'file'\)\. Needed is path; possible are channel, dataset"),
+        ("path,path\na.tif,10\n", "a column stands twice"),
+        ("path,fs\n", "names no recording"),
+        ("path,fs\na.tif,10,2p\n", "line 2 has 3 cells"),
+        ("path,fs\n,10\n", "line 2 has 2 cells, expected a path"),
+        ("path,rigid\na.tif,perhaps\n", "line 2 has rigid = 'perhaps'"),
+        ("path,out\na.tif,here\n", "unknown: 'out'"),
+        (b"path\n\xff\xfe.tif\n", "is no text in UTF-8"),
+    ],
+)
+def test_a_table_that_cannot_be_used_runs_nothing(table, words, capfd):
+    write("a.tif")
+    Path("files.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
+    code, printed, complaint = call(capfd, "files.csv", *OPTIONS)
+    assert code == 2
+    assert complaint.startswith("calcium-helpers: files.csv: ")
+    assert re.search(words, complaint), complaint
+    assert not printed
+    assert not Path("report").exists()
+    assert call(capfd, "none.csv")[0] == 2
+
+
+def test_wrong_values_fail_by_themselves(capfd):
+    write("a.tif")
+    Path("files.csv").write_text("path,fs\na.tif,fast\n--version,10\n")
+    code, _, _ = call(capfd, "files.csv", "--modality", "2p")
+    assert code == 1
+    rows = outcomes()
+    assert rows[0]["message"] == "error: argument --fs: invalid float value: 'fast'"
+    assert rows[1]["status"] == "missing"
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capfd):
+    write("a.tif")
+    write("b.tif")
+    before = stamps(tmp_path)
+    code, printed, _ = call(capfd, "a.tif", "b.tif", *OPTIONS, "--dry-run")
+    assert code == 0
+    assert printed.count("40 frames of 32 x 36 px") == printed.count("nothing was written") == 2
+    assert stamps(tmp_path) == before
+    assert call(capfd, "a.tif", "none.tif", *OPTIONS, "--dry-run")[0] == 1
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "calcium_helpers", "report", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def running_child(process):
+    """The process that analyses a recording, as soon as it is there."""
+    for _ in range(600):
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for number in listed.read_text().split():
+            command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+            if b"--quiet" in command:
+                return int(number), command[-2].decode()
+        time.sleep(0.02)
+    raise AssertionError("nothing was started")
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
+
+
+@linux
+def test_a_crash_does_not_stop_the_rest(capfd):
+    """A process that the system kills, as it does where memory runs out, and one that a library ends."""
+    for name in "abc":
+        write(f"{name}.tif")
+    process = start("a.tif", "b.tif", "c.tif", *OPTIONS)
+    for name, how in (("a", signal.SIGKILL), ("b", signal.SIGSEGV)):
+        number, path = running_child(process)
+        while path != f"{name}.tif":
+            time.sleep(0.02)
+            number, path = running_child(process)
+        os.kill(number, how)
+    assert process.wait(timeout=60) == 1
+    assert not process.stderr.read()
+    process.stdout.close(), process.stderr.close()
+    rows = outcomes()
+    assert [row["status"] for row in rows] == ["crashed", "crashed", "done"]
+    assert rows[0]["message"].startswith("ended by SIGKILL: the system ran out of memory")
+    assert rows[1]["message"].startswith("ended by SIGSEGV: a library crashed")
+    assert call(capfd, "a.tif", "b.tif", "c.tif", *OPTIONS)[0] == 0  # the same command mends it
+
+
+@linux
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_stops_all(how):
+    for name in "ab":
+        write(f"{name}.tif")
+    process = start("a.tif", "b.tif", *OPTIONS)
+    number, _ = running_child(process)
+    process.send_signal(how)
+    _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "run the same command again to go on" in complaint
+    assert not Path(f"/proc/{number}").exists()
+    assert [row["status"] for row in outcomes()] == ["stopped", "waiting"]
