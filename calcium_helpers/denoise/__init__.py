@@ -1,0 +1,6 @@
+"""Noise out of a movie: block-wise low rank, with thresholds calibrated on noise."""
+
+from calcium_helpers.denoise.config import DenoiseConfig
+from calcium_helpers.denoise.stream import Denoising, denoise
+
+__all__ = ["DenoiseConfig", "Denoising", "denoise"]
