@@ -17,7 +17,7 @@ OUT_OF_RANGE_2P = TwoPhotonConfig(
     radius_px=(3.0, 4.6),  # a wider field at the same number of pixels: all cells below the anchor's 4.8-8 px
     n_dendrites=15,  # the anchor has no elongated cells
     filled=0.5,  # half of the cells express in the nucleus as well: discs, not rings
-    baseline_photons=2.5, tissue_photons=3.3,  # more light, since cells are small, but a contrast of 0.75 against the anchor's 1.4
+    baseline_photons=2.5, tissue_photons=3.3,  # more light, but a contrast of 0.75 against 1.4
     neuropil=0.2,  # twice as deep
     rate_hz=(0.05, 1.0), modulation=0.8,  # fires more rarely, and less in bouts
     bleaching=0.15, motion_px=6.0, field_px=2.0,  # a restless animal under more light
