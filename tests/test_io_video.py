@@ -1,6 +1,7 @@
 """Videos and Miniscope folders: frames against what was encoded, times and rates against what was written."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -151,6 +152,34 @@ def test_chunks_continue_where_the_last_one_ended(tmp_path, monkeypatch):
     assert len(started) == 2
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a POSIX system")
+def test_an_interrupted_read_shifts_nothing(tmp_path):
+    frames = RNG.integers(0, 255, (60, 400, 401)).astype(np.uint8)  # larger than what a pipe holds
+    movie = load_movie(encode(tmp_path / "a.avi", frames, *FFV1), fs=20)
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    read = []
+    try:
+        for i in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 if i % 5 == 4 else 0)
+                frame = movie.data[i]
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupt:
+                continue
+            read.append(i)
+            np.testing.assert_array_equal(frame, frames[i])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert 48 <= len(read) < 60
+
+
 CUTS = {
     "AVI in a frame": ("a.avi", lambda data: len(data) * 6 // 10),
     "AVI between frames": ("a.avi", lambda data: data.rfind(b"00dc", 0, len(data) // 2)),
@@ -233,7 +262,8 @@ def write_v4(folder, times_ms, parts=(40, 41, 70), header="Frame Number,Time Sta
     """Write a folder as version 4 of the Miniscope's software does."""
     folder.mkdir(exist_ok=True)
     for i, part in enumerate(np.split(FRAMES, parts)):
-        encode(folder / f"{i + 8}.avi", part, *FFV1, fs=60)
+        if not (folder / f"{i + 8}.avi").exists():
+            encode(folder / f"{i + 8}.avi", part, *FFV1, fs=60)
     if times_ms is not None:
         rows = "".join(f"{i},{time},0\n" for i, time in enumerate(times_ms))
         (folder / "timeStamps.csv").write_text(f"{header}\n{rows}")

@@ -194,7 +194,8 @@ class _Stream:
         command += [*video.pixels.options, "-pix_fmt", video.pixels.format, "-f", "rawvideo", "-"]
         self.next = row
         self._log = TemporaryFile()  # noqa: SIM115  (a pipe could fill up; closed with the process)
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log)
+        # in a session of its own, so that who interrupts the reader does not end the stream
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True)
         self.close = finalize(self, _end, self._process, self._log)
 
     def read(self, n_bytes: int) -> bytes:
@@ -230,8 +231,12 @@ class _VideoReader:
         rows = np.arange(len(self._video.ticks))[key]
         out = np.empty((len(rows), *self._video.shape), self._video.pixels.dtype)
         with self._lock:
-            for i, row in enumerate(rows):
-                out[i] = _grey(self.decode(int(row)))
+            try:
+                for i, row in enumerate(rows):
+                    out[i] = _grey(self.decode(int(row)))
+            except BaseException:  # an interrupted read leaves a part of a frame behind
+                self._close()
+                raise
         return out
 
     def decode(self, row: int) -> np.ndarray:
@@ -247,7 +252,6 @@ class _VideoReader:
             frame = self._stream.read(n_bytes)
             if len(frame) < n_bytes:
                 problem = f"frame {self._stream.next - 1} of {len(video.ticks)} cannot be decoded ({self._stream.complaint()})"
-                self._close()
                 raise MovieFileError(video.path, problem, _AGAIN)
         if row == len(video.ticks) - 1:
             surplus = self._stream.read(1)
