@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,21 @@ class WorkDir:
         self.folder = folder
         self._chain = hashlib.sha256(fingerprint(movie).encode())
 
+    def branch(self) -> WorkDir:
+        """Return a copy that names steps beside those that follow: these do not depend on them."""
+        copied = copy(self)
+        copied._chain = self._chain.copy()
+        return copied
+
     def path(self, step: str, parameters: dict[str, Any], suffix: str) -> Path:
         """Name the file of a step; its key covers ``parameters`` and those of all steps asked for before."""
         self._chain.update(json.dumps([step, parameters], sort_keys=True, default=str).encode())
         return self.folder / f"{step}-{self._chain.hexdigest()[:12]}.{suffix}"
+
+
+def is_whole(path: Path | None) -> bool:
+    """Whether a step's result is there: of a movie in ``.npy`` also what is known of it, in ``.npz``, written after it."""
+    return path is not None and path.exists() and path.with_suffix(".npz").exists()
 
 
 @contextmanager

@@ -208,7 +208,9 @@ def test_everything_promised_is_written(reported):
     out, done = reported
     assert {file.name for file in out.iterdir()} == OUTPUTS | {"motion_corrected.tif"}
     assert not done.stderr
-    assert re.search(r"300 frames of 72 x 80 px at 10 Hz \(30 s\): about \d+ s, 0\.\d GB of memory, 0\.0 GB on disk", done.stdout)
+    assert re.search(
+        r"300 frames of 72 x 80 px at 10 Hz \(30 s\): about \d+ s, 0\.\d GB of memory, 0\.0 GB on disk", done.stdout
+    )
     assert f"report: {out / 'report.html'}" in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     assert f"{summary['n_accepted']} cells accepted of {summary['n_components']} components" in done.stdout
@@ -252,7 +254,7 @@ def test_a_second_run_resumes_and_says_the_same(reported, recording, capsys):
 def test_options_reach_the_parameters(capsys):
     write_good()
     arguments = (
-        "--rigid", "--no-bidiphase", "--diameter-px", 9, "--max-cells", 7, "--offset", 3, "--indicator", "GCaMP6s",
+        "--rigid", "--no-bidiphase", "--denoise", "--diameter-px", 9, "--max-cells", 7, "--offset", 3, "--indicator", "GCaMP6s",
     )  # fmt: skip
     code, printed, _ = call(capsys, "report", "a.tif", *OPTIONS, *arguments)
     assert code == 0
@@ -260,6 +262,7 @@ def test_options_reach_the_parameters(capsys):
     assert {file.name for file in Path("report").iterdir()} == OUTPUTS  # the default folder; no movie unless asked for
     parameters = io.load_results("report/results.h5").parameters
     assert parameters["motion"]["piecewise"] is parameters["motion"]["bidiphase"] is False
+    assert parameters["denoise"]["block_px"] > 0
     assert (parameters["cnmf"]["diameter_px"], parameters["cnmf"]["max_cells"]) == (9, 7)
     assert (parameters["offset"], parameters["indicator"], parameters["modality"]) == (3, "GCaMP6s", "2p")
 

@@ -11,6 +11,7 @@ from _same_results import assert_equal
 
 from calcium_helpers import io, motion, pipeline, simulate
 from calcium_helpers.containers import Movie
+from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.io import MovieFileError
 from calcium_helpers.models.cnmf import CNMFConfig
@@ -307,6 +308,36 @@ def test_unknown_choices_are_refused_before_anything_is_written(tmp_path):
 def test_a_wrong_choice_is_refused_when_it_is_made(name):
     with pytest.raises((ValueError, TypeError), match=name):
         PipelineConfig(modality="2p", **{name: "wrong"})
+
+
+def test_denoising_makes_traces_quieter_and_finds_the_same_cells(truth, finished, folder):
+    config = replace(CONFIG, denoise=DenoiseConfig())
+    results = pipeline.run(truth.movie, config, out=folder, given=Given(truth))
+    plain = finished[0]
+    assert found_again(results) == {"motion", "detect"}  # neither depends on denoising
+    np.testing.assert_array_equal(results.footprints.weights.toarray(), plain.footprints.weights.toarray())
+    gain = results.summary["denoising"]
+    assert gain["median_noise_before"] == pytest.approx(plain.summary["median_noise"], rel=1e-6)
+    assert gain["gain"] == pytest.approx(gain["median_noise_before"] / results.summary["median_noise"])
+    assert gain["gain"] > 1.2
+    dff = "trace_correlation_matched"
+    assert results.summary["truth"][dff] > plain.summary["truth"][dff]
+    assert plain.summary["denoising"] is None
+    assert any("denoised" in entry for entry in results.history)
+    assert "Denoising lowers it" in write_report(results, folder).read_text(encoding="utf-8")
+    again = pipeline.run(truth.movie, config, out=folder, given=Given(truth))
+    assert found_again(again) == RESUMABLE | {"denoise"}
+    assert_equal(again, results)
+    assert_equal(pipeline.run(truth.movie, config, given=Given(truth)), results)  # without a folder
+    next(folder.glob("work/denoise-*.npz")).unlink()  # killed between its two files
+    assert found_again(pipeline.run(truth.movie, config, out=folder, given=Given(truth))) == RESUMABLE
+    assert found_again(pipeline.run(truth.movie, CONFIG, out=folder, given=Given(truth))) == RESUMABLE
+
+
+def test_denoising_of_nothing():
+    results = pipeline.run(NOISE, replace(CONFIG, denoise=DenoiseConfig(), motion=None))
+    assert results.summary["n_accepted"] == 0
+    assert results.summary["denoising"] is None
 
 
 @pytest.mark.real

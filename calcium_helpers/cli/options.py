@@ -39,6 +39,7 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     steps.add_argument("--register-on", type=int, metavar="CHANNEL", help="estimate motion on this channel of the same file")
     steps.add_argument("--rigid", action="store_true", help="one shift a frame, no piecewise refinement")
     steps.add_argument("--no-bidiphase", action="store_true", help="leave the offset of forward and backward lines alone")
+    steps.add_argument("--denoise", action="store_true", help="take traces from a denoised movie (cells are found without)")
     steps.add_argument("--detector", default="cnmf", help="how cells are found (default: cnmf)")
     steps.add_argument("--diameter-px", type=float, metavar="PX", help="diameter of a cell; estimated where not given")
     steps.add_argument("--max-cells", type=int, metavar="N", help="keep at most so many cells, the best")
@@ -73,7 +74,10 @@ def _share(text: str) -> float | str:
 
 def _seconds(text: str) -> float:
     """Read the value of ``--preview``."""
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text}")
     return seconds

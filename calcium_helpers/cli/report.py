@@ -13,6 +13,7 @@ import numpy as np
 
 from calcium_helpers import manifest, pipeline
 from calcium_helpers.containers import Movie
+from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.io import load_movie
 from calcium_helpers.io.lazy import select
 from calcium_helpers.io.regions import load_regions
@@ -109,6 +110,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         indicator=options.indicator,
         **({} if options.neuropil is None else {"neuropil": options.neuropil}),
         offset=options.offset if options.offset is not None else (OFFSET if simulated else 0.0),
+        denoise=DenoiseConfig() if options.denoise else None,
         cnmf=CNMFConfig(diameter_px=options.diameter_px, max_cells=options.max_cells),
     )
     if options.no_motion or config.motion is None:
@@ -188,6 +190,9 @@ def _found(results: Results) -> str:
             f"{motion['template_correlation_before']:.2f} -> {motion['template_correlation_after']:.2f}"
             + (f" on {motion['estimated_on']}" if "estimated_on" in motion else "")
         )
+    if summary["denoising"]:
+        before = summary["denoising"]["median_noise_before"]
+        lines.append(f"noise of dF/F: {before:.3f} without denoising, {summary['median_noise']:.3f} with it")
     if "truth" in summary:
         truth = summary["truth"]
         lines.append(

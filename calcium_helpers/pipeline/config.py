@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from calcium_helpers.containers._base import check_positive
+from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
@@ -27,6 +28,9 @@ class PipelineConfig:
     """A name from ``DETECTORS``."""
     cnmf: CNMFConfig = field(default_factory=CNMFConfig)
     """Parameters of the detector ``cnmf``."""
+    denoise: DenoiseConfig | None = None
+    """Denoising; None skips it. Traces are taken from the denoised movie; cells are looked for in the movie as it is, since
+    the detector's thresholds are made for its noise."""
     offset: float = 0.0
     """Counts that mean no light (the camera's or digitiser's offset): dF/F is relative to the light above it."""
     neuropil: float | Literal["fit"] = 0.7

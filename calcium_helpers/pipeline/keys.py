@@ -10,7 +10,7 @@ from typing import NamedTuple
 from calcium_helpers.containers import Footprints, Movie
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion
-from calcium_helpers.workdir import WorkDir, fingerprint
+from calcium_helpers.workdir import WorkDir, fingerprint, is_whole
 
 TRACE_PARAMETERS = ("offset", "neuropil", "baseline", "baseline_window_s", "polarity", "deconvolution", "indicator")
 
@@ -19,36 +19,34 @@ class Files(NamedTuple):
     """The file of each step; None where nothing is kept or the step is left out."""
 
     motion: Path | None
+    denoise: Path | None
     detect: Path | None
     traces: Path | None
 
-    @property
-    def shifts(self) -> Path | None:
-        """Beside the corrected movie lie the shifts."""
-        return self.motion and self.motion.with_suffix(".npz")
-
     def found(self) -> dict[str, bool]:
         """Whether the result of each step is there from an earlier run."""
-        needed = {"motion": (self.motion, self.shifts), "detect": (self.detect,), "traces": (self.traces,)}
-        return {step: all(path is not None and path.exists() for path in paths) for step, paths in needed.items()}
+        return {step: is_whole(path) for step, path in self._asdict().items()}
 
 
 def name_files(movie: Movie, config: PipelineConfig, given: Given, folder: Path | None) -> Files:
     """Name the files of a run in ``folder``; nothing is written."""
     if folder is None:
-        return Files(None, None, None)
+        return Files(None, None, None, None)
     work = WorkDir(folder, movie)
-    motion = detect = None
+    motion = denoise = detect = None
     if config.motion is not None and corrects_motion(movie, config):
         channel = {} if given.register_on is None else {"register_on": fingerprint(given.register_on)}
         motion = work.path("motion", {**asdict(config.motion), **channel}, "npy")
+    if config.denoise is not None:
+        denoise = work.branch().path("denoise", asdict(config.denoise), "npy")
     if given.regions is not None:
         work.path("regions", {"sha256": _hash(given.regions)}, "npz")
     else:
         settings = asdict(config.cnmf) if config.detector == "cnmf" else {}
         detect = work.path("detect", {"detector": config.detector, **settings}, "npz")
-    traces = work.path("traces", {name: getattr(config, name) for name in TRACE_PARAMETERS}, "npz")
-    return Files(motion, detect, traces)
+    parameters = {name: getattr(config, name) for name in TRACE_PARAMETERS}
+    denoised = {} if config.denoise is None else {"denoise": asdict(config.denoise)}
+    return Files(motion, denoise, detect, work.path("traces", {**parameters, **denoised}, "npz"))
 
 
 def _hash(regions: Footprints) -> str:

@@ -19,7 +19,15 @@ from calcium_helpers.pipeline.given import Given, corrects_motion
 from calcium_helpers.pipeline.keys import name_files
 from calcium_helpers.pipeline.steps import DETECTORS
 
-NANOSECONDS = {"check": 5.0, "rigid": 26.0, "piecewise": 84.0, "images": 11.0, "detect": 130.0, "extract": 10.0}
+NANOSECONDS = {
+    "check": 5.0,
+    "rigid": 26.0,
+    "piecewise": 84.0,
+    "images": 11.0,
+    "detect": 130.0,
+    "denoise": 90.0,
+    "extract": 10.0,
+}
 """Time a pixel and frame on two threads, by benchmarks/scaling.py; slower disks and processors take longer."""
 
 MICROSECONDS_A_SAMPLE = 20.0
@@ -92,7 +100,11 @@ def plan(
         columns=["step", "found", "seconds"],
     )
     corrected = 4 * np.prod(movie.shape, dtype=float)
-    written = corrected * (("motion" in seconds) * (not found["motion"]) + save_movie) * (out is not None)
+    written = (
+        corrected
+        * (sum(step in seconds and not found[step] for step in ("motion", "denoise")) + save_movie)
+        * (out is not None)
+    )
     disk_gb = (written + 60 * n_cells * movie.n_frames) / 1e9
     memory_gb = _memory_gb(movie, config, given, max_memory_gb)
     if max_memory_gb is None and out is None and "motion" in seconds:
@@ -139,6 +151,8 @@ def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -
         seconds["motion quality"] = quality
     if given.regions is None:
         seconds["detect"] = NANOSECONDS["detect"] * of_all
+    if config.denoise is not None:
+        seconds["denoise"] = NANOSECONDS["denoise"] * of_all
     seconds["traces"] = NANOSECONDS["extract"] * of_all + MICROSECONDS_A_SAMPLE * n_cells * n_frames / 1e6
     return seconds
 
@@ -159,6 +173,9 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
     if given.regions is None:
         per_bin = max(1, round(config.cnmf.decay_s * movie.fs / 2))
         bins = COPIES_OF_BINS * 4 * min(n_frames // per_bin + 1, MAX_BINS)
+    if config.denoise is not None:
+        window_s = min(config.denoise.window_s, movie.duration_s)
+        bins = max(bins, round(COPIES_OF_BINS * 4 * window_s / (config.denoise.transient_s / 2)))
     traces = BYTES_A_SAMPLE * _n_cells(movie, given) * n_frames
     return (
         BASE_GB + (IMAGES_BYTES * height * width + max(chunks, template * height * width, bins * height * width, traces)) / 1e9

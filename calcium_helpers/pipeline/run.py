@@ -148,7 +148,11 @@ def _cells_and_activity(
             Detection, clock.step("detect", lambda: steps.detect_cells(movie, shifts, config, files.detect, progress))
         )
         footprints = detection.footprints
-    step = clock.step("traces", lambda: steps.extract_activity(movie, footprints, config, files.traces, progress))
+    quiet, noisy = movie, None
+    if config.denoise is not None:
+        step = clock.step("denoise", lambda: steps.denoise_movie(movie, shifts, config, files.denoise, progress))
+        quiet, noisy = cast(Movie, step), movie
+    step = clock.step("traces", lambda: steps.extract_activity(quiet, footprints, config, files.traces, progress, noisy))
     activity = cast(steps.Activity, step)
     return take_regions(footprints, activity) if detection is None else detection, activity
 
@@ -202,4 +206,6 @@ def _history(movie: Movie, corrected: Movie, detection: Detection, config: Pipel
     done = corrected.history if len(corrected.history) > len(movie.history) else (*movie.history, "no motion correction")
     n_accepted = int(detection.scores["accepted"].sum())
     cells = f"{config.detector}: {n_accepted} of {len(detection.scores)} components accepted"
-    return (*done, f"{n_accepted} regions of the user" if config.detector == "rois" else cells, config.deconvolution)
+    denoised = () if config.denoise is None else (f"traces of the movie denoised in blocks of {config.denoise.block_px} px",)
+    cells = f"{n_accepted} regions of the user" if config.detector == "rois" else cells
+    return (*done, cells, *denoised, config.deconvolution)

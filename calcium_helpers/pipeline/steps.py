@@ -15,12 +15,15 @@ from scipy import sparse
 from calcium_helpers import motion
 from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
 from calcium_helpers.deconvolve import deconvolve
+from calcium_helpers.denoise import denoise
 from calcium_helpers.io.lazy import LazyFrames
+from calcium_helpers.memory import scratch_array
 from calcium_helpers.models import cnmf
+from calcium_helpers.noise import estimate_noise
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.results import Detection
 from calcium_helpers.traces import estimate_dff, extract_with_neuropil, subtract_neuropil
-from calcium_helpers.workdir import load_arrays, new_array, save_arrays
+from calcium_helpers.workdir import is_whole, load_arrays, new_array, save_arrays
 
 
 def _detect_cnmf(movie: Movie, shifts: Shifts | None, config: PipelineConfig, progress: bool) -> Detection:
@@ -34,7 +37,8 @@ DETECTORS = {"cnmf": _detect_cnmf}
 class Activity(NamedTuple):
     """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame.
 
-    ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds.
+    ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds; ``noise_before`` (N,) is the noise of
+    dF/F without denoising, None where nothing was denoised.
     """
 
     raw: Traces
@@ -43,6 +47,7 @@ class Activity(NamedTuple):
     denoised: Traces
     spikes: Traces
     kinetics_s: np.ndarray
+    noise_before: np.ndarray | None = None
 
 
 class Step(NamedTuple):
@@ -57,10 +62,9 @@ def correct_motion(
 ) -> Step:
     """Register the movie, or apply the shifts of another channel; a file, where named, holds the corrected frames."""
     settings = config.motion or motion.TWO_PHOTON
-    shifts_path = path and path.with_suffix(".npz")
-    if path is not None and shifts_path is not None and path.exists() and shifts_path.exists():
-        shifts, note = _load_shifts(shifts_path)
-        return Step(motion.Registration(_corrected(movie, path, note), shifts), True)
+    if path is not None and is_whole(path):
+        shifts, note = _load_shifts(path.with_suffix(".npz"))
+        return Step(motion.Registration(_kept(movie, path, note), shifts), True)
     with nullcontext(None) if path is None else new_array(path, movie.shape) as out:
         if register_on is None:
             corrected, shifts = motion.register(movie, config=settings, out=out, device=device, progress=progress)
@@ -70,10 +74,10 @@ def correct_motion(
             note = f"shifts applied (at most {np.abs(shifts.rigid_yx).max():.1f} px), estimated on {name_channel(register_on)}"
             applied = motion.apply_shifts(movie, shifts, out=out)
             corrected = applied.replace(history=(*movie.history, note))
-    if path is None or shifts_path is None:
-        return Step(motion.Registration(corrected, shifts), False)
-    _save_shifts(shifts_path, shifts, note)
-    return Step(motion.Registration(_corrected(movie, path, note), shifts), False)
+    if path is not None:
+        _save_shifts(path.with_suffix(".npz"), shifts, note)
+        corrected = _kept(movie, path, note)
+    return Step(motion.Registration(corrected, shifts), False)
 
 
 def check_motion(
@@ -103,8 +107,23 @@ def name_channel(movie: Movie) -> str:
     return found[0] if found else source.split(" (")[0]
 
 
-def _corrected(movie: Movie, path: Path, note: str) -> Movie:
+def _kept(movie: Movie, path: Path, note: str) -> Movie:
+    """Return the movie that lies in a file."""
     return movie.replace(data=np.load(path, mmap_mode="r"), history=(*movie.history, note))
+
+
+def denoise_movie(movie: Movie, shifts: Shifts | None, config: PipelineConfig, path: Path | None, progress: bool) -> Step:
+    """Take noise out of the movie; a file, where named, holds the result."""
+    if path is not None and is_whole(path):
+        return Step(_kept(movie, path, str(load_arrays(path.with_suffix(".npz"))["note"])), True)
+    bad = None if shifts is None else shifts.bad_frames
+    with nullcontext(scratch_array(movie.shape)) if path is None else new_array(path, movie.shape) as out:
+        denoising = denoise(movie, config=config.denoise, bad_frames=bad, out=out, progress=progress)
+    if path is None:
+        return Step(denoising.movie, False)
+    note = denoising.movie.history[-1]
+    save_arrays(path.with_suffix(".npz"), note=np.array(note), noise=denoising.noise, rank=denoising.rank)
+    return Step(_kept(movie, path, note), False)
 
 
 def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, path: Path | None, progress: bool) -> Step:
@@ -117,25 +136,35 @@ def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, pa
     return Step(detection, False)
 
 
-def extract_activity(movie: Movie, footprints: Footprints, config: PipelineConfig, path: Path | None, progress: bool) -> Step:
-    """Traces, neuropil, dF/F and spikes of the footprints."""
+def extract_activity(
+    movie: Movie, footprints: Footprints, config: PipelineConfig, path: Path | None, progress: bool, noisy: Movie | None = None
+) -> Step:
+    """Traces, neuropil, dF/F and spikes of the footprints; ``noisy`` is the movie before denoising."""
     if path is not None and path.exists():
         stored = load_arrays(path)
-        kinetics = stored.pop("kinetics_s")
+        kinetics, before = stored.pop("kinetics_s"), stored.pop("noise_before", None)
         traces = {kind: Traces(values, movie.fs, kind, footprints.ids) for kind, values in stored.items()}
-        return Step(Activity(**traces, kinetics_s=kinetics), True)
+        return Step(Activity(**traces, kinetics_s=kinetics, noise_before=before), True)
+    raw, neuropil, dff = _extract_dff(movie, footprints, config, progress)
+    before = None if noisy is None else estimate_noise(_extract_dff(noisy, footprints, config, progress)[-1])
+    fitted = deconvolve(dff, method=config.deconvolution, indicator=config.indicator)
+    kinetics = np.array([fitted.decay_s, fitted.rise_s])
+    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes, kinetics, before)
+    if path is not None:
+        known = {"kinetics_s": kinetics} if before is None else {"kinetics_s": kinetics, "noise_before": before}
+        save_arrays(path, **known, **{traces.kind: traces.values for traces in activity[:5]})
+    return Step(activity, False)
+
+
+def _extract_dff(movie: Movie, footprints: Footprints, config: PipelineConfig, progress: bool) -> tuple[Traces, ...]:
+    """Raw traces, neuropil and dF/F."""
     raw, neuropil = (
         traces.replace(values=traces.values - config.offset)
         for traces in extract_with_neuropil(movie, footprints, progress=progress)
     )
     signal = subtract_neuropil(raw, neuropil, coefficient=config.neuropil)
     dff = estimate_dff(signal, baseline=config.baseline, window_s=config.baseline_window_s, polarity=config.polarity)
-    fitted = deconvolve(dff, method=config.deconvolution, indicator=config.indicator)
-    kinetics = np.array([fitted.decay_s, fitted.rise_s])
-    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes, kinetics)
-    if path is not None:
-        save_arrays(path, kinetics_s=kinetics, **{traces.kind: traces.values for traces in activity[:5]})
-    return Step(activity, False)
+    return raw, neuropil, dff
 
 
 def _save_shifts(path: Path, shifts: Shifts, note: str) -> None:

@@ -43,6 +43,7 @@ def summarise_run(
         "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,
         "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
         "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": _median(noise),
+        "denoising": _denoising(activity, accepted, noise),
         "mean_rate": float((spikes > 0).sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
         "decay_s": float(activity.kinetics_s[0]), "rise_s": float(activity.kinetics_s[1]),
         "warnings": warnings, "versions": _versions(),
@@ -99,6 +100,14 @@ def _motion(shifts: Shifts | None, quality: MotionQuality | None) -> dict[str, A
         "crispness_before": quality.crispness_before, "crispness_after": quality.crispness_after,
         "residual_px": quality.residual_px,
     }  # fmt: skip
+
+
+def _denoising(activity: Activity, accepted: np.ndarray, noise: np.ndarray) -> dict[str, float] | None:
+    """Median noise of accepted cells' dF/F without denoising, and how many times lower it is with it."""
+    if activity.noise_before is None or not len(noise):
+        return None
+    before, after = float(np.median(activity.noise_before[accepted])), float(np.median(noise))
+    return {"median_noise_before": before, "gain": before / after} if after > 0 else None
 
 
 def _median(values: Any) -> float | None:

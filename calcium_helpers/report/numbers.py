@@ -42,6 +42,8 @@ CELLS = (
     ("diameter_px", "Cell diameter used", "px"),
     ("median_snr", "Median SNR of accepted cells", ""),
     ("median_noise", "Median noise level", "ΔF/F"),
+    ("denoising.median_noise_before", "Median noise level without denoising", "ΔF/F"),
+    ("denoising.gain", "Denoising lowers it", "times"),
     ("mean_rate", "Mean rate of spike events", "per min"),
     ("decay_s", "Decay of calcium used for spikes", "s"),
     ("rise_s", "Rise of calcium used for spikes", "s"),
@@ -49,6 +51,7 @@ CELLS = (
 )
 MOTION = (
     ("motion.mode", "Kind of correction", ""),
+    ("motion.estimated_on", "Estimated on", ""),
     ("motion.max_shift_px", "Largest shift", "px"),
     ("motion.rms_shift_px", "RMS shift", "px"),
     ("motion.residual_px", "Shift left after correction", "px"),
