@@ -1,5 +1,6 @@
 """The README's tables are those of benchmarks/results, and each says who made it."""
 
+import dataclasses
 import os
 import re
 import sys
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calcium_helpers import simulate
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "benchmarks")]
 
 import hybrids  # noqa: E402
 from anchors import ANCHOR_1P, ANCHOR_2P  # noqa: E402
-from columns import COLUMNS_1P, COLUMNS_2P  # noqa: E402
+from columns import COLUMNS_1P, COLUMNS_2P, true_snr, visible_cells  # noqa: E402
 from out_of_range import OUT_OF_RANGE_1P, OUT_OF_RANGE_2P  # noqa: E402
 from tables import RESULTS, Table, read_table, render, rewrite_readme, table_names  # noqa: E402
 
@@ -109,3 +112,12 @@ def test_hybrids_say_what_they_need(monkeypatch):
     monkeypatch.delenv("CALCIUM_DATA_DIR", raising=False)
     with pytest.raises(ValueError, match="set CALCIUM_DATA_DIR"):
         COLUMNS_2P["hybrid"](0)
+
+
+def test_visible_is_what_stands_above_the_noise():
+    config = simulate.TwoPhotonConfig(n_frames=300, height=96, width=96, n_cells=8, fs=10.0, neuropil=0.3)
+    bright, dim = (simulate.two_photon(dataclasses.replace(config, baseline_photons=p), seed=3) for p in (8.0, 0.02))
+    assert visible_cells(bright).all()
+    assert not visible_cells(dim).any()
+    silent = bright._replace(calcium=bright.calcium.replace(values=np.zeros_like(bright.calcium.values)))
+    np.testing.assert_array_equal(true_snr(silent), 0)
