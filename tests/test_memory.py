@@ -1,5 +1,12 @@
 """Limits of memory: smaller chunks, large arrays in files, the same results."""
 
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -50,3 +57,43 @@ def test_results_do_not_depend_on_it(tmp_path):
             np.testing.assert_allclose(image, getattr(images, name), rtol=1e-4, atol=1e-5, err_msg=name)
         again = motion.estimate_quality(MOVIE, tight.movie, tight.shifts, config=motion.TWO_PHOTON)
         np.testing.assert_allclose(again, quality, rtol=1e-6)
+
+
+def anonymous_gb(number):
+    """Memory of a process that cannot be given back: pages of mapped files do not count."""
+    try:
+        found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{number}/status").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return int(found[1]) * 1024 / 1e9 if found else 0.0
+
+
+def run_and_watch(folder, *arguments):
+    """Exit code and peak memory of the command line in a process of its own."""
+    command = [sys.executable, "-m", "calcium_helpers", "report", *arguments, "-q"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, anonymous_gb(process.pid))
+            time.sleep(0.005)
+        assert process.returncode == 0, process.stderr.read().decode()
+    return peak
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads memory from /proc")
+def test_a_movie_larger_than_the_limit(tmp_path):
+    """Read as 0.66 GB, corrected as much again, within 0.5 GB."""
+    rng = np.random.default_rng(0)
+    still = np.kron(rng.uniform(50, 200, (20, 20)), np.ones((8, 8)))
+    frames = np.lib.format.open_memmap(tmp_path / "long.npy", mode="w+", dtype=np.float32, shape=(6500, 160, 160))
+    for start in range(0, 6500, 500):
+        moved = np.roll(still, rng.integers(-3, 4, 2), axis=(0, 1))
+        frames[start : start + 500] = moved + rng.normal(0, 5, (500, 160, 160))
+    del frames
+    labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((8, 8), int))
+    np.save(tmp_path / "own.npy", np.where(labels % 7 == 0, labels, 0))
+    size_gb = (tmp_path / "long.npy").stat().st_size / 1e9
+    about = ("long.npy", "--fs", "10", "--modality", "2p", "--rigid", "--rois", "own.npy")
+    assert run_and_watch(tmp_path, *about, "--max-memory", "0.5GB") < 0.5 < size_gb

@@ -170,7 +170,7 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
     template = bins = 0
     if limit_gb is None and config.motion is not None and corrects_motion(movie, config):
         template = (4 + movie.data.dtype.itemsize) * min(n_frames, config.motion.n_template_frames)
-    if given.regions is None:
+    if limit_gb is None and given.regions is None:
         per_bin = max(1, round(config.cnmf.decay_s * movie.fs / 2))
         bins = COPIES_OF_BINS * 4 * min(n_frames // per_bin + 1, MAX_BINS)
     if config.denoise is not None:
