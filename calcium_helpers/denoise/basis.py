@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 DECIMATION_PX = 2  # components are looked for in means over squares: cells fill them, noise falls
-TAIL_DRAWS = 20  # images of noise below the limit it is estimated from
+TAIL_DRAWS = 50  # images of noise below the limit it is estimated from
 DRAWN_VALUES = 2**20  # at once
 
 
@@ -71,7 +71,7 @@ def roughness_limit(shape: tuple[int, ...], n_components: int, false_components:
     likely as the next: they need no decomposition to be drawn.
     """
     rng = np.random.default_rng(0)
-    rate = -np.expm1(np.log1p(-false_components) / n_components) if false_components < 1 else 1.0
+    rate = false_components / n_components
     n_left, drawn = int(np.ceil(TAIL_DRAWS / rate)), []
     step = max(DRAWN_VALUES // int(np.prod(shape)), 1)
     while n_left > 0:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import maximum_filter1d
 
-TAIL_DRAWS = 200  # details of noise above the threshold that is estimated from them
+TAIL_DRAWS = 100  # details of noise above the threshold that is estimated from them
 
 
 class _Transform(NamedTuple):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
@@ -91,11 +92,16 @@ def denoise(
         raise ValueError(f"out must have the movie's shape {movie.shape}, got {out.shape}")
     if isinstance(movie.data, np.ndarray) and np.may_share_memory(out, movie.data):
         raise ValueError("out must not be the movie's own array: frames are read again after the first are written")
+    if movie.n_frames < FEWEST_FRAMES:
+        out[:] = source.read(0, movie.n_frames)
+        result = movie.replace(data=out, history=(*movie.history, "not denoised: too few frames"))
+        return Denoising(result, np.zeros(movie.shape[1:], dtype=np.float32), np.zeros((1, 1, 1), dtype=int))
     size = round(config.window_s * movie.fs)
     overlap = min(round(config.transient_s * movie.fs) + 1, size // 3)
     windows = cut_spans(movie.n_frames, max(size, FEWEST_FRAMES), overlap)
     noises, ranks = [], []
     with (
+        threadpool_limits(1, user_api="blas"),  # threads within threads wait for each other
         ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool,
         tqdm(total=3 * movie.n_frames, desc="denoising", unit="frame", disable=not progress) as bar,
     ):
