@@ -84,11 +84,11 @@ def run_and_watch(folder, *arguments):
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads memory from /proc")
 def test_a_movie_larger_than_the_limit(tmp_path):
-    """Read as 0.66 GB, corrected as much again, within 0.5 GB."""
+    """0.46 GB as read, as much again when corrected, within 0.4 GB; without a limit it takes more."""
     rng = np.random.default_rng(0)
     still = np.kron(rng.uniform(50, 200, (20, 20)), np.ones((8, 8)))
-    frames = np.lib.format.open_memmap(tmp_path / "long.npy", mode="w+", dtype=np.float32, shape=(6500, 160, 160))
-    for start in range(0, 6500, 500):
+    frames = np.lib.format.open_memmap(tmp_path / "long.npy", mode="w+", dtype=np.float32, shape=(4500, 160, 160))
+    for start in range(0, 4500, 500):
         moved = np.roll(still, rng.integers(-3, 4, 2), axis=(0, 1))
         frames[start : start + 500] = moved + rng.normal(0, 5, (500, 160, 160))
     del frames
@@ -96,4 +96,4 @@ def test_a_movie_larger_than_the_limit(tmp_path):
     np.save(tmp_path / "own.npy", np.where(labels % 7 == 0, labels, 0))
     size_gb = (tmp_path / "long.npy").stat().st_size / 1e9
     about = ("long.npy", "--fs", "10", "--modality", "2p", "--rigid", "--rois", "own.npy")
-    assert run_and_watch(tmp_path, *about, "--max-memory", "0.5GB") < 0.5 < size_gb
+    assert run_and_watch(tmp_path, *about, "--max-memory", "0.4GB") < 0.4 < size_gb
