@@ -92,6 +92,7 @@ def test_a_table_gives_each_its_own_options(capfd):
     write("data/b.tif")
     table = "\ufeffPath;fs;modality;no-motion;pixel_um;rois\na.tif;10;2p;yes;;\n\nb.tif;20;1p;no;0.5;own.npy\na.tif;12;;1;;\n"
     Path("data/files.csv").write_text(table, encoding="utf-8")
+    Path("data/2p").touch()  # a value is no file, though one may be called like it
     np.save("data/own.npy", np.arange(32 * 36).reshape(32, 36) // 400)
     assert call(capfd, "data/files.csv", "--modality", "2p", "-o", "out")[0] == 0
     assert [row["report"] for row in outcomes("out")] == [
@@ -129,6 +130,8 @@ def test_a_table_that_cannot_be_used_runs_nothing(table, words, capfd):
     assert not printed
     assert not Path("report").exists()
     assert call(capfd, "none.csv")[0] == 2
+    code, _, complaint = call(capfd, "a.tif", "a.tif", "-o", "a.tif")
+    assert (code, complaint) == (2, "calcium-helpers: out must be a folder, got the file a.tif: name another one\n")
 
 
 def test_wrong_values_fail_by_themselves(capfd):

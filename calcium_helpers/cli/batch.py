@@ -54,6 +54,8 @@ def run_all(options: argparse.Namespace) -> int:
         if not _exists(entry.path):
             row |= {"status": "missing", "message": "there is no such file"}
             print(f"{entry.path}: there is no such file; the others are analysed", file=sys.stderr)
+    if options.out.is_file():
+        raise ValueError(f"out must be a folder, got the file {options.out}: name another one")
     options.out.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -134,8 +136,9 @@ def _read_table(path: Path, options: argparse.Namespace) -> list[argparse.Namesp
             problem = f"line {number} has {len(cells)} cells, expected a path and at most {len(columns)}"
             raise MovieFileError(path, problem, "Correct that line")
         for name in row:
-            if (name in FILES and (path.parent / row[name]).exists()) or glob(str(path.parent / row[name])):
-                row[name] = str(path.parent / row[name])
+            beside = str(path.parent / row[name])
+            if name in FILES and (Path(beside).exists() or glob(beside)):
+                row[name] = beside
             if isinstance(getattr(options, name, None), bool):
                 row[name] = _flag(row[name], path, number, name)  # type: ignore[assignment]
         found.append(_with(options, row.pop("path"), **row))
@@ -194,7 +197,7 @@ def _analyse(entry: Entry, out: Path) -> dict[str, str]:
         return {**_failure(code, folder / LOG), "seconds": seconds}
     page = folder / ("preview" if entry.options.preview is not None else "") / "report.html"
     cells = json.loads(page.with_name("summary.json").read_text(encoding="utf-8"))["n_accepted"]
-    row = {"status": "done", "message": "", "cells": str(cells), "seconds": seconds, "report": str(page.relative_to(out))}
+    row = {"status": "done", "message": "", "cells": str(cells), "seconds": seconds, "report": page.relative_to(out).as_posix()}
     with atomic_path(stamp) as temporary:
         temporary.write_text(json.dumps({"key": key, "row": row}), encoding="utf-8")
     return row

@@ -131,6 +131,7 @@ def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, pa
     if path is not None and path.exists():
         return Step(_load_detection(path, movie.fs), True)
     detection = DETECTORS[config.detector](movie, shifts, config, progress)
+    detection = detection._replace(background=None)  # as large as hundreds of frames, and no later step asks for it
     if path is not None:
         _save_detection(path, detection)
     return Step(detection, False)
@@ -182,10 +183,9 @@ def _load_shifts(path: Path) -> tuple[Shifts, str]:
 
 def _save_detection(path: Path, detection: Detection) -> None:
     weights = detection.footprints.weights
-    spatial, temporal = detection.background or (np.zeros((0, *detection.footprints.shape)), np.zeros((0, 0)))
     save_arrays(
         path, data=weights.data, indices=weights.indices, indptr=weights.indptr, shape=np.array(detection.footprints.shape),
-        ids=detection.footprints.ids, traces=detection.traces.values, spatial=spatial, temporal=temporal,
+        ids=detection.footprints.ids, traces=detection.traces.values,
         **_columns("scores", detection.scores), **_columns("funnel", detection.funnel),
         extras=np.array(json.dumps({k: v for k, v in detection.extras.items() if isinstance(v, (int, float, str))})),
     )  # fmt: skip
@@ -198,9 +198,8 @@ def _load_detection(path: Path, fs: float) -> Detection:
     weights = sparse.csr_matrix(parts, shape=(len(stored["ids"]), height * width))
     footprints = Footprints(weights, (height, width), stored["ids"])
     scores, funnel = (_table(name, stored) for name in ("scores", "funnel"))
-    background = (stored["spatial"], stored["temporal"]) if len(stored["spatial"]) else None
     traces = Traces(stored["traces"], fs, "raw", stored["ids"])
-    return Detection(footprints, traces, background, scores.rename_axis("id"), funnel, json.loads(str(stored["extras"])))
+    return Detection(footprints, traces, None, scores.rename_axis("id"), funnel, json.loads(str(stored["extras"])))
 
 
 def _columns(prefix: str, table: pd.DataFrame) -> dict[str, np.ndarray]:
