@@ -8,8 +8,8 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import binom
 
-from calcium_helpers.containers import Movie
-from calcium_helpers.denoise import DenoiseConfig, denoise
+from calcium_helpers.containers import Movie, Traces
+from calcium_helpers.denoise import DenoiseConfig, denoise, estimate_share_removed
 from calcium_helpers.denoise.basis import image_roughness, roughness_limit
 from calcium_helpers.denoise.courses import smooth_courses
 from calcium_helpers.denoise.pieces import cut_spans
@@ -59,7 +59,27 @@ def test_cells_gain_and_peaks_keep_their_height(scene, denoised):
         assert high.sum() > 50
         assert ((x - np.median(x))[high] @ (y - np.median(x))[high]) / ((x - np.median(x))[high] ** 2).sum() > 0.93
     pixels = masks.any(axis=0)
-    assert np.median(((noisy - clean).std(axis=0) / (denoised.movie.data - clean).std(axis=0))[pixels]) > 8
+    errors = [(frames - clean)[:, pixels].std(axis=0) for frames in (noisy, denoised.movie.data)]
+    assert np.median(errors[0]) > 8 * np.median(errors[1])
+
+
+def test_the_gain_is_told_without_truth(scene, denoised):
+    clean, noisy, masks = scene
+    truth, before, after = (traces(frames, masks) for frames in (clean, noisy, denoised.movie.data))
+    gain = np.median((before - truth).std(axis=1) / (after - truth).std(axis=1))
+    share = estimate_share_removed(Traces(before, FS, "raw"), Traces(after, FS, "raw"))
+    assert 1 / np.sqrt(1 - np.median(share)) == pytest.approx(gain, rel=0.25)
+
+
+def test_more_than_the_noise_was_taken(scene):
+    """A flattened trace has lost its signal: the share says so; a constant trace has no noise to take."""
+    _, noisy, masks = scene
+    before = Traces(traces(noisy, masks), FS, "raw")
+    flat = before.replace(values=np.zeros_like(before.values))
+    assert (estimate_share_removed(before, flat) > 1.5).all()
+    assert np.isnan(estimate_share_removed(flat, flat)).all()
+    with pytest.raises(ValueError, match="shape of raw"):
+        estimate_share_removed(before, before.replace(values=before.values[:, 1:]))
 
 
 def test_what_is_known_of_the_movie_stays(denoised):

@@ -48,7 +48,12 @@ def denoise(
 
     The defaults assume noise that is independent from frame to frame, signals that last half a second or more, cells larger
     than 3 px, and frames in register. Nothing depends on the sign of a signal. Structure below the noise is lost: a cell whose
-    few weak transients no test can tell from noise is missing from the result, so look for such cells in the raw movie.
+    few weak transients no test can tell from noise is missing from the result, so look for such cells in the raw movie. What is
+    smoothed away of a time course can not be told from its noise either: differences between single frames below it are gone,
+    and the noise left in a trace is not white. Under 3 Hz only the low rank works, the courses stay as they are.
+
+    Memory, beyond the movie and ``out``: the means over ``transient_s / 2`` of one window (512 x 512 px, 120 s: 0.5 GB) and
+    about 0.2 GB.
 
     Parameters
     ----------
