@@ -70,7 +70,7 @@ def find_kinetics(
         roots = kinetics.roots(fs)
         fits = list(pool.map(lambda pair: fit_trace(pair[0], roots, pair[1], -1.0), zip(traces, noise[rows], strict=True)))
         left = [np.std(y - fit.denoised) / sd for y, fit, sd in zip(traces, fits, noise[rows], strict=True)]
-        return sum(np.count_nonzero(fit.spikes) for fit in fits) if np.median(left) <= REACHED else np.inf
+        return float(sum(int(np.count_nonzero(fit.spikes)) for fit in fits)) if np.median(left) <= REACHED else np.inf
 
     decays = [d for d in DECAYS_S.tolist() if d > max(usual / CLOSEST, 1 / fs)] if decay_s is None else [decay_s]
     counts = [count(Kinetics(decay, usual)) for decay in decays] if len(rows) else [0.0]

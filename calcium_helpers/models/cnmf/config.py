@@ -23,9 +23,11 @@ class CNMFConfig:
     """Smallest correlation of the footprints found in two interleaved halves of the recording."""
     min_compactness: float = 0.6
     """Smallest compactness of the footprint: 1 for a disc, 0.8 for an ellipse twice as long as wide."""
+    min_contrast: float = 3.5
+    """How far a trace must rise above its median, in units of its spread below; only a round footprint makes up for less."""
     merge_correlation: float = 0.8
     """Overlapping components whose traces correlate more are one cell."""
-    seed_threshold: float = 6.0
+    seed_threshold: float = 4.0
     """How far the seed score must stand above the background's, in robust standard deviations."""
     n_iterations: int = 3
     """Rounds of alternating updates of footprints and traces."""

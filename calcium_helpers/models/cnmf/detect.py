@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 from calcium_helpers.containers import Footprints, Movie, Traces
+from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf import refine
 from calcium_helpers.models.cnmf.config import CNMFConfig
 from calcium_helpers.models.cnmf.demix import demix
@@ -15,6 +16,7 @@ from calcium_helpers.models.cnmf.seeds import find_seeds, plausible_area
 from calcium_helpers.results import Detection
 
 START_DIAMETER_PX = 10.0  # with which the diameter is estimated
+ROUND = 0.85  # compactness that speaks for a cell whatever its trace
 BACKGROUND_CELLS = 3.0  # bumps of the background stand this many cell diameters apart
 
 
@@ -48,8 +50,8 @@ def detect(
     Returns
     -------
     Detection
-        ``traces`` are demixed, in counts (kind "raw"). ``scores`` has ``accepted, reason, snr, consistency, compactness`` and
-        ``area_px``; ``extras`` has ``diameter_px``.
+        ``traces`` are demixed, in counts (kind "raw"). ``scores`` has ``accepted, reason, snr, contrast, consistency,
+        compactness`` and ``area_px``; ``extras`` has ``diameter_px``.
 
     Raises
     ------
@@ -63,19 +65,18 @@ def detect(
     inside = np.zeros(movie.shape[1:], dtype=bool)
     y0, y1, x0, x1 = valid or (0, movie.shape[1], 0, movie.shape[2])
     inside[y0:y1, x0:x1] = True
-    haze_px = config.diameter_px or START_DIAMETER_PX
-    prepared = prepare(
-        movie, decay_s=config.decay_s, highpass_s=config.highpass_s, haze_px=haze_px, bad_frames=bad, progress=progress
-    )
-    diameter = config.diameter_px or estimate_diameter(prepared.whitened, inside, threshold=config.seed_threshold)
-    seeds, n_tried = find_seeds(
-        prepared.whitened.copy(), inside, diameter_px=diameter, threshold=config.seed_threshold, progress=progress
-    )
-    seeded = refine.from_seeds(seeds, movie.shape[1:], len(prepared.whitened))
-    merged = refine.merge(prepared.whitened, seeded, correlation=config.merge_correlation)
-    refined = refine.refine(prepared.whitened, merged, n_iterations=config.n_iterations, most_px=plausible_area(diameter)[1])
-    components = refine.merge(prepared.whitened, refined, correlation=config.merge_correlation)
-    scores = _judge(prepared, components, diameter, config)
+    prepared = prepare(movie, decay_s=config.decay_s, highpass_s=config.highpass_s, bad_frames=bad, progress=progress)
+    diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=config.seed_threshold)
+    whitened = prepared.whiten(diameter)
+    residual = scratch_array(whitened.shape)
+    residual[:] = whitened
+    seeds, n_tried = find_seeds(residual, inside, diameter_px=diameter, threshold=config.seed_threshold, progress=progress)
+    del residual
+    seeded = refine.from_seeds(seeds, movie.shape[1:], len(whitened))
+    merged = refine.merge(whitened, seeded, correlation=config.merge_correlation)
+    refined = refine.refine(whitened, merged, n_iterations=config.n_iterations, most_px=plausible_area(diameter)[1])
+    components = refine.merge(whitened, refined, correlation=config.merge_correlation)
+    scores = _judge(whitened, components, diameter, config)
     footprints = Footprints(components.footprints, movie.shape[1:])
     spacing = BACKGROUND_CELLS * diameter
     demixed = demix(movie, footprints, prepared.mean, prepared.noise, spacing_px=spacing, progress=progress)
@@ -84,33 +85,36 @@ def detect(
     return Detection(footprints, traces, (demixed.spatial, demixed.temporal), scores, funnel, {"diameter_px": float(diameter)})
 
 
-def estimate_diameter(whitened: np.ndarray, inside: np.ndarray, *, threshold: float) -> float:
+def estimate_diameter(prepared: Prepared, inside: np.ndarray, *, threshold: float) -> float:
     """Median diameter, px, of the circles with the areas of the 40 strongest cells in the middle of the field.
 
     10 px where there are fewer than three.
     """
     diameter = START_DIAMETER_PX
     centre = tuple(slice(max(n // 2 - 128, 0), n // 2 + 128) for n in inside.shape)
-    for _ in range(2):
-        part = whitened[(slice(None), *centre)].copy()
+    for _ in range(4):
+        part = prepared.crop(centre).whiten(diameter)
         seeds, _ = find_seeds(part, inside[centre], diameter_px=diameter, threshold=2 * threshold, max_seeds=40)
         if len(seeds) < 3:
             break
         areas = [np.count_nonzero(seed.footprint) for seed in seeds]
-        diameter = float(np.clip(2 * np.sqrt(np.median(areas) / np.pi), 4, min(whitened.shape[1:]) / 4 + 4))
+        last, diameter = diameter, float(np.clip(2 * np.sqrt(np.median(areas) / np.pi), 4, min(inside.shape) / 4 + 4))
+        if last / 1.5 < diameter < 1.5 * last:  # nearer than that, another round would only merge neighbours
+            break
     return diameter
 
 
-def _judge(prepared: Prepared, components: refine.Components, diameter_px: float, config: CNMFConfig) -> pd.DataFrame:
+def _judge(whitened: np.ndarray, components: refine.Components, diameter_px: float, config: CNMFConfig) -> pd.DataFrame:
     """Score every component and say whether it is a cell, and if not, why."""
-    snr = _peak_snr(components.traces)
-    consistency = refine.estimate_consistency(prepared.whitened, components)
+    snr, contrast = _peak_snr(components.traces)
+    consistency = refine.estimate_consistency(whitened, components)
     area = np.diff(components.footprints.indptr)
-    compactness = _compactness(components.footprints, prepared.mean.shape)
+    compactness = _compactness(components.footprints, whitened.shape[1:])
     least, most = plausible_area(diameter_px)
     reason = np.full(len(snr), "", dtype=object)
     reason[(area < least) | (area > most)] = "size"
     reason[compactness < config.min_compactness] = "not compact"
+    reason[(contrast < config.min_contrast) & (compactness < ROUND)] = "rises and falls like background"
     reason[consistency < config.min_consistency] = "not found again in both halves"
     reason[snr < config.min_snr] = "low SNR"
     if config.max_cells is not None:
@@ -121,6 +125,7 @@ def _judge(prepared: Prepared, components: refine.Components, diameter_px: float
             "accepted": reason == "",
             "reason": reason.astype(str),
             "snr": snr,
+            "contrast": contrast,
             "consistency": consistency,
             "compactness": compactness,
             "area_px": area,
@@ -129,13 +134,18 @@ def _judge(prepared: Prepared, components: refine.Components, diameter_px: float
     )
 
 
-def _peak_snr(traces: np.ndarray) -> np.ndarray:
-    """Mean of the three highest bins above the median, over the noise from differences of bins, shape (N,)."""
+def _peak_snr(traces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the three highest bins above the median, over the noise and over the spread below the median, both (N,).
+
+    The noise comes from differences of bins. Transients lift a trace far above the median; background goes down as far as up.
+    """
     if traces.shape[1] < 2:
-        return np.zeros(len(traces))
-    steps = np.diff(traces, axis=1)
-    noise = np.maximum(1.4826 * np.median(np.abs(steps), axis=1) / np.sqrt(2), 1e-6)
-    return (np.sort(traces, axis=1)[:, -3:].mean(axis=1) - np.median(traces, axis=1)) / noise
+        return np.zeros(len(traces)), np.zeros(len(traces))
+    noise = np.maximum(1.4826 * np.median(np.abs(np.diff(traces, axis=1)), axis=1) / np.sqrt(2), 1e-6)
+    above = traces - np.median(traces, axis=1, keepdims=True)
+    below = np.sqrt((np.minimum(above, 0) ** 2).sum(axis=1) / np.maximum((above < 0).sum(axis=1), 1))
+    peak = np.sort(above, axis=1)[:, -3:].mean(axis=1)
+    return peak / noise, peak / np.maximum(below, 1e-6)
 
 
 def _compactness(footprints: sparse.csr_matrix, shape: tuple[int, ...]) -> np.ndarray:

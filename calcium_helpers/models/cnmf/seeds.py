@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 MAX_SEEDS = 4000
 RAISED_LEVELS = (0.4, 0.55, 0.7)  # of the peak, tried in turn where a footprint comes out too large
+CERTAIN = 1.5  # a score that is a cell's in any field: a correlation 0.3 above the noise's with a peak 5 times its sd
+NOISE_STEPS = 100
 ACTIVE = 2.0  # a bin counts as active when the trace is this many noise sds up
 
 
@@ -44,12 +46,27 @@ class ScoreMap:
         self.pnr = np.zeros(shape, dtype=np.float32)
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda top: self.update(top, min(top + 64, shape[0]), 0, shape[1]), range(0, shape[0], 64)))
-        self.floor = float(np.median(self.correlation[inside])) if inside.any() else 0.0
+        self.floor = self._noise_correlation()
+
+    def _noise_correlation(self) -> float:
+        """Correlation that the noise has across ``step``, from changes between bins: smoothed movies have some of it.
+
+        The median correlation itself would be that of cells where cells fill the field.
+        """
+        starts = np.unique(np.linspace(0, max(len(self.residual) - 2, 0), NOISE_STEPS).astype(int))
+        changes = np.stack(
+            [self.residual[i + 1] - self.residual[i] for i in starts if i + 1 < len(self.residual)] or [self.residual[0]]
+        )
+        return (
+            float(np.median(_distant_correlation(_smooth(changes, self.narrow_sd), self.step)[self.inside]))
+            if self.inside.any()
+            else 0.0
+        )
 
     @property
     def score(self) -> np.ndarray:
-        """Correlation above the background's, times peak-to-noise ratio, shape (H, W); 0 outside the valid rectangle."""
-        return np.maximum(self.correlation - self.floor, 0) * self.pnr * self.inside
+        """Excess of the correlation over the noise's, 0..1, times peak-to-noise ratio, shape (H, W); 0 outside ``inside``."""
+        return np.maximum(self.correlation - self.floor, 0) / (1 - self.floor) * self.pnr * self.inside
 
     def update(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Recompute the maps inside a rectangle."""
@@ -58,7 +75,10 @@ class ScoreMap:
         outer = np.s_[:, top : min(y1 + self.reach, height), left : min(x1 + self.reach, width)]
         inner = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
         frames = self.residual[outer]
-        self.pnr[y0:y1, x0:x1] = _smooth(frames, self.wide_sd)[(slice(None), *inner)].max(axis=0) / self.noise
+        wide = _smooth(frames, self.wide_sd)[(slice(None), *inner)]
+        below = np.minimum(wide, 0)
+        spread = np.sqrt(2 * np.einsum("thw,thw->hw", below, below) / len(wide))  # of symmetric changes, which no cell makes
+        self.pnr[y0:y1, x0:x1] = wide.max(axis=0) / np.maximum(spread, self.noise)
         narrow = _smooth(frames, self.narrow_sd)
         self.correlation[y0:y1, x0:x1] = _distant_correlation(narrow, self.step)[inner]
 
@@ -116,7 +136,7 @@ def find_seeds(
     maps = ScoreMap(residual, diameter_px, inside)
     open_ = inside.copy()
     score = maps.score
-    limit = threshold * _background_spread(score[inside])
+    limit = min(threshold * _background_spread(score[inside]), CERTAIN)
     height, width = score.shape
     half, near = int(np.ceil(diameter_px)), max(1, int(diameter_px / 6))
     found: list[Seed] = []
