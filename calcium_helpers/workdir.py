@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -72,10 +73,32 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
+def clear_parts(folder: Path) -> None:
+    """Delete half-written files of a run whose process was killed: they may be large, and nobody looks for them."""
+    for part in [*folder.glob("work/*-*.part"), *folder.glob(".*-*.part.*")]:
+        found = re.search(r"-(\d+)\.part(\.\w+)?$", part.name)
+        if found and not _is_running(int(found[1])):
+            part.unlink(missing_ok=True)
+
+
+def _is_running(number: int) -> bool:
+    """Whether there is a process of that number; elsewhere than on POSIX systems, asking would end it."""
+    if os.name != "posix" or number == os.getpid():
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 @contextmanager
 def _named_when_complete(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    # With the number of the process: of two runs at a time neither gives the other's half-written file its name.
+    part = path.with_name(f"{path.name}-{os.getpid()}.part")
     try:
         yield part
         os.replace(part, path)

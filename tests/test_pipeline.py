@@ -1,6 +1,8 @@
 """A whole run: what it finds, what it leaves on disk, and that a second run goes on where the first one stopped."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,10 +175,12 @@ def test_another_movie_in_the_same_folder_is_not_mixed_up(truth, folder):
 )
 def test_a_run_that_was_killed_goes_on(truth, finished, folder, lost, found):
     """Files that were being written when it was killed bear a temporary name and half of the content."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        pass
     for file in (folder / "work").iterdir():
         step, suffix = file.name.split("-")[0], file.suffix
         if step in lost or step + suffix in lost:
-            file.with_name(file.name + ".part").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+            file.with_name(f"{file.name}-{killed.pid}.part").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
             file.unlink()
     results = pipeline.run(truth.movie, CONFIG, out=folder, given=Given(truth))
     assert found_again(results) == found

@@ -36,7 +36,7 @@ for line in sys.stdin:
     print(os.waitpid(number, 0)[1], flush=True)
 """
 MOMENTS = (
-    "work/motion-*.npy.part", "work/motion-*.npy", "work/motion-*.npz", "work/detect-*.npz", "work/traces-*.npz",
+    "work/motion-*.npy-*.part", "work/motion-*.npy", "work/motion-*.npz", "work/detect-*.npz", "work/traces-*.npz",
     ".results-*.part.h5", "results.h5", "report.html", "traces.csv.part", "summary.json",
 )  # fmt: skip
 STEPS = {"motion": ("motion-*.npy", "motion-*.npz"), "detect": ("detect-*.npz",), "traces": ("traces-*.npz",)}

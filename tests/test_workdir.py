@@ -1,10 +1,14 @@
 """Intermediates: a key for everything that could change a result, and no half-written file taken for a whole one."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from calcium_helpers.containers import Movie
-from calcium_helpers.workdir import WorkDir, load_arrays, new_array, save_arrays
+from calcium_helpers.workdir import WorkDir, clear_parts, load_arrays, new_array, save_arrays
 
 FRAMES = np.random.default_rng(0).integers(0, 900, (40, 6, 7)).astype(np.uint16)
 MOVIE = Movie(FRAMES, fs=30, history=("loaded a.tif",))
@@ -104,13 +108,42 @@ def test_after_an_error_no_part_is_left(tmp_path, error):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_left_over_part_is_overwritten(tmp_path):
+def test_parts_of_killed_processes_are_cleared_away(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    (tmp_path / "work").mkdir()
+    (tmp_path / "mine").mkdir()
+    gone = [f"work/motion-1.npy-{ended.pid}.part", f".results-{ended.pid}.part.h5"]
+    kept = [
+        f"work/motion-1.npy-{os.getppid()}.part",
+        f"work/motion-2.npy-{os.getpid()}.part",
+        "my-1.partly.tif",
+        "a.part",
+        f"mine/a-{ended.pid}.part",
+    ]
+    for name in gone + kept:
+        (tmp_path / name).write_bytes(b"half a file")
+    clear_parts(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_of_two_writers_at_a_time_none_names_what_the_other_has_not_finished(tmp_path):
+    """Two runs of one command in one folder: one of them in a process of its own, held up while it writes."""
     path = tmp_path / "motion-1.npy"
-    path.with_name(path.name + ".part").write_bytes(b"half a file")
-    assert not path.exists()
-    with new_array(path, (2, 3, 4)) as array:
-        array[:] = 5
-    np.testing.assert_array_equal(np.load(path), np.full((2, 3, 4), 5))
+    code = (
+        "import sys; from pathlib import Path; from calcium_helpers.workdir import new_array\n"
+        "with new_array(Path(sys.argv[1]), (2, 3, 4)) as array:\n"
+        "    print('open', flush=True); array[0] = 7; sys.stdin.read(); array[1] = 7"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        with new_array(path, (2, 3, 4)) as array:
+            array[:] = 5
+        np.testing.assert_array_equal(np.load(path), np.full((2, 3, 4), 5))
+        other.stdin.close()
+        assert other.wait(timeout=20) == 0
+    np.testing.assert_array_equal(np.load(path), np.full((2, 3, 4), 7))
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 

@@ -23,11 +23,9 @@ from calcium_helpers.pipeline.keys import Files, name_files
 from calcium_helpers.pipeline.plan import check_request
 from calcium_helpers.pipeline.summary import score_against_truth, summarise_run
 from calcium_helpers.results import Detection, Results
+from calcium_helpers.workdir import clear_parts
 
 logger = logging.getLogger(__name__)
-
-LEFT_BY_KILLED = ("work/*.part", ".results-*.part.h5", ".motion_corrected-*.part.tif")
-"""Half-written files, which only a run that was killed leaves behind: they may be large, and nobody would look for them."""
 
 
 def run(
@@ -88,8 +86,8 @@ def _run(
     movie: Movie, config: PipelineConfig, given: Given, folder: Path | None, device: str, save_movie: bool, progress: bool
 ) -> Results:
     """Run the steps."""
-    for part in () if folder is None else (part for name in LEFT_BY_KILLED for part in folder.glob(name)):
-        part.unlink()
+    if folder is not None:
+        clear_parts(folder)
     clock = _Clock()
     warnings: list[str] = []
     constant = clock.time("check", lambda: io.check_frames(movie, progress=progress)).constant_frames
