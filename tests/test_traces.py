@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 from calcium_helpers.containers import Footprints, Movie, Traces
 from calcium_helpers.traces import (
@@ -12,6 +13,7 @@ from calcium_helpers.traces import (
     extract_with_neuropil,
     neuropil_footprints,
     subtract_neuropil,
+    unmix,
 )
 from calcium_helpers.traces import extract as extract_module
 
@@ -245,3 +247,48 @@ def test_snr_of_known_transient_and_edge_cases():
     assert_array_equal(estimate_snr(Traces(np.ones((2, 40)), 30, "dff")), 0)
     assert estimate_snr(no_traces()).shape == (0,)
     assert_array_equal(estimate_noise(Traces(np.ones((2, 1)), 30, "dff")), 0)
+
+
+def overlapping(n_frames=400, seed=0):
+    """Three cells, two of which overlap by half, on an even light; the activity is that of the mean over the footprint."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:24, :48]
+    images = np.array([np.hypot(y - 12, x - c) <= 6 for c in (10, 16, 38)]) * rng.uniform(0.5, 1, (3, 24, 48))
+    footprints = Footprints.from_images(images)
+    activity = np.maximum(rng.normal(size=(3, n_frames)) - 1, 0) * 10
+    scale = images.sum(axis=(1, 2)) / (images**2).sum(axis=(1, 2))
+    light = 100 + np.einsum("nt,nhw->thw", activity, images * scale[:, None, None])
+    return Movie(light, fs=10), footprints, activity
+
+
+def test_overlapping_cells_get_their_own_light_back():
+    movie, footprints, activity = overlapping()
+    means = extract_traces(movie, footprints).values - 100
+    mixed = np.corrcoef(means[0], activity[1])[0, 1]
+    np.testing.assert_allclose(unmix(means, footprints), activity, atol=0.02 * activity.max())
+    assert mixed > 0.4
+    alone = footprints.select([0, 2])
+    assert unmix(means[[0, 2]], alone) is not None
+    np.testing.assert_array_equal(unmix(means[[0, 2]], alone), means[[0, 2]])  # none overlaps: nothing changes
+
+
+def test_dff_of_overlapping_cells_and_relative_to_all_light():
+    movie, footprints, activity = overlapping()
+    raw = extract_traces(movie, footprints)
+    dff = estimate_dff(raw, footprints=footprints).values
+    correlation = np.corrcoef(np.vstack([dff, activity]))[:3, 3:]
+    np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-3)
+    assert abs(correlation[0, 1]) < 0.15
+    own = raw.replace(values=raw.values - 90)  # a tenth of the light is the cells' own
+    np.testing.assert_allclose(estimate_dff(own, relative_to=raw).values, estimate_dff(own).values / 10, rtol=0.02, atol=1e-3)
+
+
+def test_unmixing_bears_equal_footprints_none_and_a_wrong_count():
+    _, footprints, activity = overlapping()
+    first = footprints.weights[[0]]
+    twice = Footprints(sparse.vstack([first, first]).tocsr(), footprints.shape)
+    shared = unmix(activity[[0, 0]], twice)
+    np.testing.assert_allclose(shared.sum(axis=0), activity[0], rtol=1e-2)
+    assert unmix(np.zeros((0, 5)), footprints.select([])).shape == (0, 5)
+    with pytest.raises(ValueError, match=r"changes must have a row a footprint \(3\), got 2"):
+        unmix(activity[:2], footprints)

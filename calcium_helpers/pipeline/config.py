@@ -13,7 +13,7 @@ from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
 
 # Checked before a run begins, not when hours later a step comes to them.
-CHOICES = {"baseline": ("percentile", "maximin"), "polarity": (1, -1), "deconvolution": ("ar1", "ar2")}
+CHOICES = {"f0": ("cell", "all"), "baseline": ("percentile", "maximin"), "polarity": (1, -1), "deconvolution": ("ar1", "ar2")}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class PipelineConfig:
     neuropil: float | Literal["fit"] = 0.7
     """Share of the surrounding neuropil taken out of each cell, 0..1, or fitted cell by cell: a fit near 1 leaves little
     light to divide by, and dF/F grows large."""
+    unmix: bool = True
+    """Tell the light of overlapping cells apart."""
+    f0: Literal["cell", "all"] = "cell"
+    """What dF/F is relative to: the resting light of the cell itself, or, as in one-photon movies, all light in its place."""
     baseline: Literal["percentile", "maximin"] = "percentile"
     """Baseline F0 of dF/F."""
     baseline_window_s: float = 60.0
@@ -64,7 +68,8 @@ class PipelineConfig:
     @classmethod
     def for_modality(cls, modality: str, **changes: Any) -> PipelineConfig:
         """Return the defaults of "2p" or "1p", with the named fields changed."""
-        defaults = {"motion": ONE_PHOTON if modality == "1p" else TWO_PHOTON}
+        one_photon = {"motion": ONE_PHOTON, "neuropil": "fit", "f0": "all"}
+        defaults = one_photon if modality == "1p" else {"motion": TWO_PHOTON}
         return cls(**{"modality": modality, **defaults, **changes})
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion
 from calcium_helpers.workdir import WorkDir, fingerprint, is_whole
 
-TRACE_PARAMETERS = ("offset", "neuropil", "baseline", "baseline_window_s", "polarity", "deconvolution", "indicator")
+TRACE_PARAMETERS = (
+    "offset", "neuropil", "unmix", "f0", "baseline", "baseline_window_s", "polarity", "deconvolution", "indicator"
+)  # fmt: skip
 
 
 class Files(NamedTuple):

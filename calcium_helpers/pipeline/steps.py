@@ -15,7 +15,7 @@ from scipy import sparse
 from calcium_helpers import motion
 from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
 from calcium_helpers.deconvolve import deconvolve
-from calcium_helpers.denoise import denoise
+from calcium_helpers.denoise import denoise, estimate_share_removed
 from calcium_helpers.io.lazy import LazyFrames
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models import cnmf
@@ -37,8 +37,8 @@ DETECTORS = {"cnmf": _detect_cnmf}
 class Activity(NamedTuple):
     """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame.
 
-    ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds; ``noise_before`` (N,) is the noise of
-    dF/F without denoising, None where nothing was denoised.
+    ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds. Where the movie was
+    denoised, ``noise_before`` (N,) is the noise of dF/F without, ``share_removed`` (N,) the share of its variance taken out.
     """
 
     raw: Traces
@@ -48,6 +48,7 @@ class Activity(NamedTuple):
     spikes: Traces
     kinetics_s: np.ndarray
     noise_before: np.ndarray | None = None
+    share_removed: np.ndarray | None = None
 
 
 class Step(NamedTuple):
@@ -143,17 +144,20 @@ def extract_activity(
     """Traces, neuropil, dF/F and spikes of the footprints; ``noisy`` is the movie before denoising."""
     if path is not None and path.exists():
         stored = load_arrays(path)
-        kinetics, before = stored.pop("kinetics_s"), stored.pop("noise_before", None)
+        others = {name: stored.pop(name) for name in Activity._fields[5:] if name in stored}
         traces = {kind: Traces(values, movie.fs, kind, footprints.ids) for kind, values in stored.items()}
-        return Step(Activity(**traces, kinetics_s=kinetics, noise_before=before), True)
+        return Step(Activity(**traces, **others), True)
     raw, neuropil, dff = _extract_dff(movie, footprints, config, progress)
-    before = None if noisy is None else estimate_noise(_extract_dff(noisy, footprints, config, progress)[-1])
+    before = share = None
+    if noisy is not None:
+        raw_before, _, dff_before = _extract_dff(noisy, footprints, config, progress)
+        before, share = estimate_noise(dff_before), estimate_share_removed(raw_before, raw)
     fitted = deconvolve(dff, method=config.deconvolution, indicator=config.indicator)
     kinetics = np.array([fitted.decay_s, fitted.rise_s])
-    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes, kinetics, before)
+    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes, kinetics, before, share)
     if path is not None:
-        known = {"kinetics_s": kinetics} if before is None else {"kinetics_s": kinetics, "noise_before": before}
-        save_arrays(path, **known, **{traces.kind: traces.values for traces in activity[:5]})
+        arrays = {name: getattr(value, "values", value) for name, value in activity._asdict().items()}
+        save_arrays(path, **{name: array for name, array in arrays.items() if array is not None})
     return Step(activity, False)
 
 
@@ -164,7 +168,10 @@ def _extract_dff(movie: Movie, footprints: Footprints, config: PipelineConfig, p
         for traces in extract_with_neuropil(movie, footprints, progress=progress)
     )
     signal = subtract_neuropil(raw, neuropil, coefficient=config.neuropil)
-    dff = estimate_dff(signal, baseline=config.baseline, window_s=config.baseline_window_s, polarity=config.polarity)
+    dff = estimate_dff(
+        signal, baseline=config.baseline, window_s=config.baseline_window_s, polarity=config.polarity,
+        footprints=footprints if config.unmix else None, relative_to=raw if config.f0 == "all" else None,
+    )  # fmt: skip
     return raw, neuropil, dff
 
 

@@ -4,6 +4,7 @@ from calcium_helpers.noise import estimate_noise, estimate_snr
 from calcium_helpers.traces.dff import estimate_baseline, estimate_dff
 from calcium_helpers.traces.extract import Extraction, extract_traces, extract_with_neuropil
 from calcium_helpers.traces.neuropil import neuropil_footprints, subtract_neuropil
+from calcium_helpers.traces.unmix import unmix
 
 __all__ = [
     "Extraction",
@@ -15,4 +16,5 @@ __all__ = [
     "extract_with_neuropil",
     "neuropil_footprints",
     "subtract_neuropil",
+    "unmix",
 ]

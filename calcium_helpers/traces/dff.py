@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d, percentile_filter
 
-from calcium_helpers.containers import Traces
+from calcium_helpers.containers import Footprints, Traces
 from calcium_helpers.containers._base import check_positive
 from calcium_helpers.noise import check_finite, estimate_noise
+from calcium_helpers.traces.unmix import unmix
 
 Baseline = Literal["percentile", "maximin"]
 
@@ -74,6 +75,8 @@ def estimate_dff(
     percentile: float = 8.0,
     f0_floor: float = 1.0,
     polarity: Literal[1, -1] = 1,
+    footprints: Footprints | None = None,
+    relative_to: Traces | None = None,
 ) -> Traces:
     """Relative change of fluorescence, (F - F0) / F0.
 
@@ -90,6 +93,11 @@ def estimate_dff(
         (too much neuropil taken out), a ratio says nothing and would explode. A trace without light or noise has dF/F 0.
     polarity : {1, -1}
         -1 for indicators that dim when calcium rises: activity is positive in the result for both.
+    footprints : Footprints, optional
+        Of the same cells: their changes are then unmixed where they overlap (see `unmix`).
+    relative_to : Traces, optional
+        Take F0 from these traces instead: in one-photon movies little of the light is left as the cell's own, and the change
+        is stated relative to all light in its place.
 
     Returns
     -------
@@ -107,8 +115,13 @@ def estimate_dff(
         raise ValueError(f"f0_floor must be at least 0, got {f0_floor}")
     signed = raw if polarity == 1 else raw.replace(values=-raw.values)
     slow = estimate_baseline(signed, baseline=baseline, window_s=window_s, percentile=percentile)
-    f0 = np.maximum(polarity * slow, f0_floor * estimate_noise(raw)[:, None])
     change = signed.values - slow
+    if footprints is not None:
+        change = unmix(change, footprints)
+    if relative_to is not None:
+        light = relative_to.replace(values=polarity * relative_to.values)
+        slow = estimate_baseline(light, baseline=baseline, window_s=window_s, percentile=percentile)
+    f0 = np.maximum(polarity * slow, f0_floor * estimate_noise(raw)[:, None])
     return raw.replace(values=np.divide(change, f0, out=np.zeros(f0.shape), where=f0 > 0), kind="dff")
 
 
