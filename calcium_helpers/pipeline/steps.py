@@ -6,7 +6,7 @@ import json
 import re
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -144,8 +144,8 @@ def extract_activity(
     """Traces, neuropil, dF/F and spikes of the footprints; ``noisy`` is the movie before denoising."""
     if path is not None and path.exists():
         stored = load_arrays(path)
-        others = {name: stored.pop(name) for name in Activity._fields[5:] if name in stored}
-        traces = {kind: Traces(values, movie.fs, kind, footprints.ids) for kind, values in stored.items()}
+        others: dict[str, Any] = {name: stored.pop(name) for name in Activity._fields[5:] if name in stored}
+        traces: dict[str, Any] = {kind: Traces(values, movie.fs, kind, footprints.ids) for kind, values in stored.items()}
         return Step(Activity(**traces, **others), True)
     raw, neuropil, dff = _extract_dff(movie, footprints, config, progress)
     before = share = None

@@ -33,7 +33,10 @@ def summarise_run(
         warnings.append("no cell was accepted: the funnel says what was found and why it was left out")
     if movie.times_s is not None and len((gaps := find_gaps(movie.times_s)).frames):
         warnings.append(f"{gaps}: rates are counted as if there were none")
-    noise = estimate_noise(activity.dff.select(accepted))
+    noise = _median(estimate_noise(activity.dff.select(accepted)))
+    denoising = _denoising(activity, accepted)
+    if denoising is not None:  # what is left is not white, and that estimate would be far too low
+        noise = denoising["median_noise_before"] * max(1 - denoising["share_removed"], 0) ** 0.5
     spikes = activity.spikes.select(accepted).values
     return {
         "source": movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "array",
@@ -42,8 +45,8 @@ def summarise_run(
         "detector": config.detector,
         "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,
         "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
-        "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": _median(noise),
-        "denoising": _denoising(activity, accepted, noise),
+        "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": noise,
+        "denoising": denoising,
         "mean_rate": float((spikes > 0).sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
         "decay_s": float(activity.kinetics_s[0]), "rise_s": float(activity.kinetics_s[1]),
         "warnings": warnings, "versions": _versions(),
@@ -102,12 +105,12 @@ def _motion(shifts: Shifts | None, quality: MotionQuality | None) -> dict[str, A
     }  # fmt: skip
 
 
-def _denoising(activity: Activity, accepted: np.ndarray, noise: np.ndarray) -> dict[str, float] | None:
-    """Median noise of accepted cells' dF/F without denoising, and how many times lower it is with it."""
-    if activity.noise_before is None or not len(noise):
+def _denoising(activity: Activity, accepted: np.ndarray) -> dict[str, Any] | None:
+    """Median noise of accepted cells' dF/F without denoising, the share of its variance taken out, and how much lower it is."""
+    if activity.noise_before is None or activity.share_removed is None or not accepted.any():
         return None
-    before, after = float(np.median(activity.noise_before[accepted])), float(np.median(noise))
-    return {"median_noise_before": before, "gain": before / after} if after > 0 else None
+    before, share = (float(np.nanmedian(values[accepted])) for values in (activity.noise_before, activity.share_removed))
+    return {"median_noise_before": before, "share_removed": share, "gain": (1 - share) ** -0.5 if share < 1 else None}
 
 
 def _median(values: Any) -> float | None:
