@@ -1,189 +1,152 @@
-"""Cells and traces on the anchor movies and on a real field, beside suite2p and beside chance.
+"""Cells and traces in three columns, two- and one-photon, beside suite2p; and what a run costs.
 
-Tables ``extraction`` (simulated two-photon movies, mean and sd over seeds) and ``extraction_real`` (the Neurofinder crop, at
-most 80 detections). suite2p runs where ``SUITE2P_PYTHON`` names the interpreter of an environment that has it.
+Table ``extraction``: whole pipelines from raw movies of the anchor simulator, of one out of the range that defaults were
+chosen on, and of hybrids (see ``columns.py``); mean and sd over seeds. "Visible" cells have a true transient above 5 times the
+noise: many cells of the last two columns are silent or too dim for anybody. suite2p runs on the first movies of each column,
+where ``SUITE2P_PYTHON`` names the interpreter of an environment that has it; of all its regions and those that its classifier
+calls cells, the set with the higher F1 against the truth is scored. Table ``extraction_cost``: time and memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _table import write_table
 from anchors import anchor_2p
-from peers import run_suite2p
+from columns import COLUMNS_1P, COLUMNS_2P, visible_cells
+from peers import Suite2pRun, run_suite2p
+from scaling import in_a_process
 
-from calcium_helpers import io, metrics
-from calcium_helpers.containers import Footprints, Movie, Traces
-from calcium_helpers.deconvolve import deconvolve
-from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers import metrics
+from calcium_helpers.containers import Footprints, Traces
 from calcium_helpers.pipeline import PipelineConfig, run
-from calcium_helpers.results import Results, Simulation
+from calcium_helpers.results import Simulation
 from calcium_helpers.simulate import OFFSET
 
 COMMAND = "python benchmarks/extraction.py"
-RISE_DECAY_TAU_S = 0.7  # suite2p's tau, as it advises for GCaMP6f
-MOST_DETECTIONS = 80
-NEAR_PX = 5.0
+TAU_S = 0.7  # as suite2p advises for GCaMP6f
+OURS, PEER = "calcium_helpers", "suite2p 1.1"
 
 
-def score_simulation(
+def score(
     footprints: Footprints, traces: Traces, denoised: Traces | None, spikes: Traces, truth: Simulation
 ) -> dict[str, float]:
-    """F1 at IoU 0.5, trace correlation over all firing and over matched cells, spike correlation in one frame and 0.1 s."""
+    """Cells at IoU 0.5; correlation of traces over all firing and over matched cells; spikes in bins of 0.1 s, no lag."""
     matching = metrics.match_footprints(footprints, truth.footprints)
-    trace = metrics.trace_correlation(traces, truth.calcium, matching)
-    return {
+    visible = visible_cells(truth)
+    scores = {
         "F1": matching.f1,
         "precision": matching.precision,
         "recall": matching.recall,
-        "traces, all": trace.all,
-        "traces, matched": trace.matched,
-        **({} if denoised is None else _score_denoised(denoised, truth, matching)),
-        "spikes, 1 frame": metrics.spike_correlation(spikes, truth.spikes, matching).matched,
-        "spikes, 0.1 s": metrics.spike_correlation(spikes, truth.spikes, matching, bin_s=0.1).matched,
+        "of visible": float(np.isin(np.flatnonzero(visible), matching.pairs[:, 1]).mean()),
     }
+    for name, kind in (("dF/F", traces), ("denoised", denoised)):
+        if kind is not None:
+            found = metrics.trace_correlation(kind, truth.calcium, matching)
+            scores |= {f"{name}, all": found.all, f"{name}, matched": found.matched}
+    if truth.spikes.values.any():
+        scores["spikes"] = metrics.spike_correlation(spikes, truth.spikes, matching, bin_s=0.1).matched
+    return scores
 
 
-def _score_denoised(denoised: Traces, truth: Simulation, matching: metrics.Matching) -> dict[str, float]:
-    """Trace correlation of what deconvolution makes of dF/F."""
-    score = metrics.trace_correlation(denoised, truth.calcium, matching)
-    return {"denoised, all": score.all, "denoised, matched": score.matched}
-
-
-def run_ours(simulation: Simulation) -> dict[str, float]:
-    """Our whole pipeline from the raw movie."""
-    config = PipelineConfig.for_modality("2p", offset=float(OFFSET))
-    start = time.perf_counter()
-    results = run(simulation.movie, config, progress=False)
-    seconds = time.perf_counter() - start
+def run_ours(modality: str, simulation: Simulation) -> dict[str, float]:
+    """Our whole pipeline with the defaults of the modality."""
+    results = run(simulation.movie, PipelineConfig.for_modality(modality, offset=float(OFFSET)))
     keep = results.cells["accepted"].to_numpy(dtype=bool)
-    dff = results.dff.select(keep)
-    denoised = deconvolve(dff, method=config.deconvolution).denoised
-    scores = score_simulation(results.footprints.select(keep), dff, denoised, results.spikes.select(keep), simulation)
-    return {**scores, "seconds": seconds}
+    kinds = (results.dff, results.denoised, results.spikes)
+    return score(results.footprints.select(keep), *(traces.select(keep) for traces in kinds), simulation)
 
 
-def run_peer(simulation: Simulation) -> dict[str, float] | None:
-    """suite2p from the raw movie: registration, detection, extraction, deconvolution; None where it is not installed."""
-    start = time.perf_counter()
-    found = run_suite2p(simulation.movie.data, simulation.movie.fs, mode="pipeline", tau=RISE_DECAY_TAU_S, warm_up=False)
+def run_peer(modality: str, simulation: Simulation) -> dict[str, float] | None:
+    """suite2p from the raw movie; None where it is not installed."""
+    options = {"mode": "pipeline", "tau": TAU_S, "warm_up": False, "one_photon": modality == "1p"}
+    found = run_suite2p(simulation.movie.data, simulation.movie.fs, **options)
     if found is None or found.footprints is None:
         return None
-    seconds = (
-        sum(found.seconds.values()) if "total_plane_runtime" not in found.seconds else found.seconds["total_plane_runtime"]
-    )
+    sets = [np.ones(len(found.footprints), dtype=bool), found.cell_probability > 0.5]
+    return max((_score_peer(found, keep, simulation) for keep in sets), key=lambda scores: scores["F1"])
+
+
+def _score_peer(found: Suite2pRun, keep: np.ndarray, simulation: Simulation) -> dict[str, float]:
     fs = simulation.movie.fs
-    traces = Traces(found.fluorescence - 0.7 * found.neuropil, fs, "raw")
-    scores = score_simulation(found.footprints, traces, None, Traces(found.spikes, fs, "spikes"), simulation)
-    return {**scores, "seconds": seconds or time.perf_counter() - start}
+    traces = Traces((found.fluorescence - 0.7 * found.neuropil)[keep], fs, "raw")
+    return score(found.footprints.select(keep), traces, None, Traces(found.spikes[keep], fs, "spikes"), simulation)
 
 
-def simulated(seeds: list[int], peer_movies: int) -> list[dict[str, Any]]:
-    """One row a program: mean and sd over seeds; the peer, which takes longest, on the first ``peer_movies`` of them."""
-    programs: dict[str, Callable[[Simulation], dict[str, float] | None]] = {
-        "calcium_helpers": run_ours,
-        "suite2p 1.1": run_peer,
+def columns(modality: str, seeds: list[int], peer_movies: int) -> list[dict[str, str]]:
+    """One row a column and program."""
+    programs: dict[str, Callable[[str, Simulation], dict[str, float] | None]] = {OURS: run_ours, PEER: run_peer}
+    rows = []
+    for column, make in (COLUMNS_2P if modality == "2p" else COLUMNS_1P).items():
+        scores: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
+        for count, seed in enumerate(seeds):
+            simulation = make(seed)
+            for name, program in programs.items():
+                if (name == OURS or count < peer_movies) and (found := program(modality, simulation)) is not None:
+                    scores[name].append(found)
+                    print(modality, column, seed, name, {k: round(v, 3) for k, v in found.items()}, flush=True)
+        names = list(scores[OURS][0])
+        rows += [
+            {"data": f"{modality}, {column}", "program": name, **_means(found, names), "movies": str(len(found))}
+            for name, found in scores.items()
+            if found
+        ]
+    return rows
+
+
+def _means(found: list[dict[str, float]], names: list[str]) -> dict[str, str]:
+    return {
+        name: f"{np.mean([f[name] for f in found]):.2f} ± {np.std([f[name] for f in found]):.2f}" if name in found[0] else ""
+        for name in names
     }
-    scores: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
-    for count, seed in enumerate(seeds):
-        simulation = anchor_2p(seed)
-        for name, program in programs.items():
-            if program is run_peer and count >= peer_movies:
-                continue
-            if (found := program(simulation)) is not None:
-                scores[name].append(found)
-                print(seed, name, {key: round(value, 3) for key, value in found.items()}, flush=True)
-    columns = [key for key in scores["calcium_helpers"][0] if key != "seconds"]
+
+
+def cost() -> list[dict[str, str]]:
+    """Both pipelines on one movie of ``anchor_2p``, each in a process of its own, memory to memory or file to file."""
+    simulation = anchor_2p(0)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "movie.npy"), simulation.movie.frames())
+        ours = in_a_process("pipeline", Path(folder, "movie.npy"), Path(folder, "out"))
+    rows = [
+        {"program": OURS, "seconds": float(ours["seconds"]), "GB": float(ours["anon"]), "GB with files": float(ours["rss"])}
+    ]
+    start = time.perf_counter()
+    peer = run_suite2p(simulation.movie.data, simulation.movie.fs, mode="pipeline", tau=TAU_S, warm_up=True)
+    if peer is not None:
+        seconds = peer.seconds.get("total_plane_runtime", time.perf_counter() - start)
+        rows.append({"program": PEER, "seconds": seconds, "GB": peer.peak_mb / 1e3, "GB with files": peer.peak_mb / 1e3})
     return [
         {
-            "program": name,
-            **{
-                key: f"{np.mean([r[key] for r in runs]):.2f} ± {np.std([r[key] for r in runs]):.2f}" if key in runs[0] else ""
-                for key in columns
-            },
-            "movies": len(runs),
+            "program": row["program"],
+            "time, relative to ours": f"{row['seconds'] / rows[0]['seconds']:.2f}",
+            "peak memory, GB": f"{row['GB']:.1f}",
+            "mapped files included, GB": f"{row['GB with files']:.1f}",
         }
-        for name, runs in scores.items()
-        if runs
+        for row in rows
     ]
-
-
-def load_regions(path: Path, shape: tuple[int, int]) -> tuple[Footprints, np.ndarray]:
-    """Hand-labelled regions, and which of them are active in these frames (peak SNR above 8)."""
-    regions = json.loads(path.read_text())["regions"]
-    images = np.zeros((len(regions), *shape), dtype=np.float32)
-    for image, region in zip(images, regions, strict=True):
-        y, x = np.array(region["coordinates"]).T
-        image[y, x] = 1
-    return Footprints.from_images(images), np.array([region["peak_snr"] > 8 for region in regions])
-
-
-def count_matches(found: Footprints, truth: Footprints) -> int:
-    """Pairs, one to one, by IoU > 0.3 or centroids within 5 px."""
-    overlap = metrics.match_footprints(found, truth, iou=0.3)
-    left_found = np.setdiff1d(np.arange(len(found)), overlap.pairs[:, 0])
-    left_truth = np.setdiff1d(np.arange(len(truth)), overlap.pairs[:, 1])
-    near = metrics.match_points(found.centroids[left_found], truth.centroids[left_truth], max_distance_px=NEAR_PX)
-    return len(overlap.pairs) + len(near.pairs)
-
-
-def score_real(name: str, found: Footprints, truth: Footprints, active: np.ndarray) -> dict[str, Any]:
-    """Recall of the active regions, precision against all, and F of the two."""
-    recall = count_matches(found, truth.select(active)) / active.sum()
-    precision = count_matches(found, truth) / max(len(found), 1)
-    f = 2 * recall * precision / max(recall + precision, 1e-9)
-    return {
-        "program": name,
-        "detections": len(found),
-        "recall": f"{recall:.2f}",
-        "precision": f"{precision:.2f}",
-        "F": f"{f:.2f}",
-    }
-
-
-def random_discs(shape: tuple[int, int], n: int, diameter_px: float, rng: np.random.Generator) -> Footprints:
-    """Discs at random places, as many as detections are allowed."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    centres = rng.uniform((0, 0), np.array(shape) - 1, (n, 2))
-    return Footprints.from_images(np.stack([(np.hypot(y - cy, x - cx) <= diameter_px / 2) for cy, cx in centres]))
-
-
-def real(folder: Path) -> list[dict[str, Any]]:
-    """Score the Neurofinder crop."""
-    movie = io.load_movie(folder / "2p_neurofinder_7hz.tif", fs=7.0, progress=False)
-    shape = movie.shape[1:]
-    truth, active = load_regions(folder / "2p_neurofinder_7hz_regions.json", shape)
-    results: Results = run(movie, PipelineConfig.for_modality("2p", cnmf=CNMFConfig(max_cells=MOST_DETECTIONS)))
-    rows = [score_real("calcium_helpers", results.footprints.select(results.cells["accepted"].to_numpy(bool)), truth, active)]
-    peer = run_suite2p(Movie(movie.frames(), fs=7.0).data, 7.0, mode="pipeline", tau=RISE_DECAY_TAU_S)
-    if peer is not None and peer.footprints is not None:
-        best = np.sort(np.argsort(-peer.cell_probability, kind="stable")[:MOST_DETECTIONS])
-        rows.append(score_real("suite2p 1.1", peer.footprints.select(best), truth, active))
-    rng = np.random.default_rng(0)
-    draws = [score_real("", random_discs(shape, MOST_DETECTIONS, 12.0, rng), truth, active) for _ in range(20)]
-    chance = {key: f"{np.mean([float(draw[key]) for draw in draws]):.2f}" for key in ("recall", "precision", "F")}
-    rows.append({"program": f"{MOST_DETECTIONS} random discs (mean of 20 draws)", "detections": MOST_DETECTIONS, **chance})
-    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
     parser.add_argument("--peer-movies", type=int, default=2)
+    parser.add_argument("--only", choices=("cells", "cost"), help="make one of the two tables")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    if options.seeds:
-        write_table("extraction", simulated(options.seeds, options.peer_movies), COMMAND)
-    if "CALCIUM_DATA_DIR" in os.environ:
-        write_table("extraction_real", real(Path(os.environ["CALCIUM_DATA_DIR"])), COMMAND)
+    if "CALCIUM_DATA_DIR" not in os.environ:
+        parser.error("set CALCIUM_DATA_DIR: the hybrid movies are made of recordings")
+    if options.only != "cells":
+        write_table("extraction_cost", cost(), COMMAND)
+    if options.only != "cost":
+        rows = [row for modality in ("2p", "1p") for row in columns(modality, options.seeds, options.peer_movies)]
+        write_table("extraction", [{key: row.get(key, "") for key in rows[0]} for row in rows], COMMAND)
 
 
 if __name__ == "__main__":

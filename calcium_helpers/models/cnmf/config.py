@@ -29,11 +29,13 @@ class CNMFConfig:
     """Overlapping components whose traces correlate more are one cell."""
     seed_threshold: float = 4.0
     """How far the seed score must stand above the background's, in robust standard deviations."""
+    n_searches: int = 2
+    """Rounds of searching and refining, the later ones in what the earlier ones leave."""
     n_iterations: int = 3
     """Rounds of alternating updates of footprints and traces."""
 
     def __post_init__(self) -> None:
-        for name in ("diameter_px", "decay_s", "highpass_s", "max_cells", "n_iterations"):
+        for name in ("diameter_px", "decay_s", "highpass_s", "max_cells", "n_searches", "n_iterations"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")

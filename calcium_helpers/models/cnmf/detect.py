@@ -68,21 +68,38 @@ def detect(
     prepared = prepare(movie, decay_s=config.decay_s, highpass_s=config.highpass_s, bad_frames=bad, progress=progress)
     diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=config.seed_threshold)
     whitened = prepared.whiten(diameter)
-    residual = scratch_array(whitened.shape)
-    residual[:] = whitened
-    seeds, n_tried = find_seeds(residual, inside, diameter_px=diameter, threshold=config.seed_threshold, progress=progress)
-    del residual
-    seeded = refine.from_seeds(seeds, movie.shape[1:], len(whitened))
-    merged = refine.merge(whitened, seeded, correlation=config.merge_correlation)
-    refined = refine.refine(whitened, merged, n_iterations=config.n_iterations, most_px=plausible_area(diameter)[1])
-    components = refine.merge(whitened, refined, correlation=config.merge_correlation)
+    components, counts = _find_components(whitened, inside, diameter, config, progress)
     scores = _judge(whitened, components, diameter, config)
     footprints = Footprints(components.footprints, movie.shape[1:])
     spacing = BACKGROUND_CELLS * diameter
     demixed = demix(movie, footprints, prepared.mean, prepared.noise, spacing_px=spacing, progress=progress)
     traces = Traces(demixed.traces, movie.fs, "raw")
-    funnel = _funnel(n_tried, len(seeds), len(merged.traces), scores)
+    funnel = _funnel(*counts, scores)
     return Detection(footprints, traces, (demixed.spatial, demixed.temporal), scores, funnel, {"diameter_px": float(diameter)})
+
+
+def _find_components(
+    whitened: np.ndarray, inside: np.ndarray, diameter_px: float, config: CNMFConfig, progress: bool
+) -> tuple[refine.Components, np.ndarray]:
+    """Search and refine, twice: what the first round fitted badly hides cells beside it, which its residual shows.
+
+    The counts are of places tried, seeds, and seeds that were not parts of another cell.
+    """
+    shape, most = (inside.shape[0], inside.shape[1]), plausible_area(diameter_px)[1]
+    components = refine.from_seeds([], shape, len(whitened))
+    residual = scratch_array(whitened.shape)
+    counts = np.zeros(3, dtype=int)
+    for _ in range(config.n_searches):
+        refine.subtract(whitened, components, out=residual)
+        seeds, n_tried = find_seeds(
+            residual, inside, diameter_px=diameter_px, threshold=config.seed_threshold, progress=progress
+        )
+        both = refine.join(components, refine.from_seeds(seeds, shape, len(whitened)))
+        merged = refine.merge(whitened, both, correlation=config.merge_correlation)
+        counts += n_tried, len(seeds), len(merged.traces) - len(components.traces)
+        refined = refine.refine(whitened, merged, n_iterations=config.n_iterations, most_px=most)
+        components = refine.merge(whitened, refined, correlation=config.merge_correlation)
+    return components, counts
 
 
 def estimate_diameter(prepared: Prepared, inside: np.ndarray, *, threshold: float) -> float:

@@ -48,6 +48,19 @@ def from_seeds(seeds: list[Seed], shape: tuple[int, int], n_bins: int) -> Compon
     return Components(footprints, np.stack([seed.trace for seed in seeds]) if seeds else np.zeros((0, n_bins), np.float32))
 
 
+def join(first: Components, second: Components) -> Components:
+    """Put the components of both together."""
+    footprints = sparse.vstack([first.footprints, second.footprints]).tocsr()
+    return Components(footprints, np.concatenate([first.traces, second.traces]))
+
+
+def subtract(whitened: np.ndarray, components: Components, *, out: np.ndarray) -> None:
+    """Write to ``out`` (B, H, W) what the components leave of the whitened movie."""
+    spatial, traces = components.footprints.T.tocsr(), components.traces
+    for frame, rest, activity in zip(whitened, out, traces.T, strict=True):
+        rest[:] = frame - (spatial @ np.maximum(activity, 0)).reshape(frame.shape)
+
+
 def refine(whitened: np.ndarray, components: Components, *, n_iterations: int, most_px: float) -> Components:
     """Alternate updates of all footprints (at most ``most_px`` large) and all traces on the whitened movie (B, H, W)."""
     for _ in range(n_iterations):
