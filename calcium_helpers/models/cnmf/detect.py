@@ -74,7 +74,7 @@ def detect(
     spacing = BACKGROUND_CELLS * diameter
     demixed = demix(movie, footprints, prepared.mean, prepared.noise, spacing_px=spacing, progress=progress)
     traces = Traces(demixed.traces, movie.fs, "raw")
-    funnel = _funnel(*counts, scores)
+    funnel = _funnel(counts, scores)
     return Detection(footprints, traces, (demixed.spatial, demixed.temporal), scores, funnel, {"diameter_px": float(diameter)})
 
 
@@ -174,8 +174,9 @@ def _compactness(footprints: sparse.csr_matrix, shape: tuple[int, ...]) -> np.nd
     return result
 
 
-def _funnel(n_tried: int, n_seeds: int, n_merged: int, scores: pd.DataFrame) -> pd.DataFrame:
+def _funnel(counts: np.ndarray, scores: pd.DataFrame) -> pd.DataFrame:
     """Count what went where, from the places looked at to the cells kept."""
+    n_tried, n_seeds, n_merged = counts.tolist()
     rows = [
         ("places tried", n_tried, "local correlation x peak-to-noise above the background"),
         ("seeded", n_seeds, f"{n_tried - n_seeds} had no footprint of plausible size"),

@@ -6,12 +6,16 @@ across a third of a cell, further than smoothing and interpolation reach: neighb
 
 from __future__ import annotations
 
+import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
+
+from calcium_helpers.memory import chunk_bytes
 
 MAX_SEEDS = 4000
 RAISED_LEVELS = (0.4, 0.55, 0.7)  # of the peak, tried in turn where a footprint comes out too large
@@ -40,12 +44,14 @@ class ScoreMap:
         _, height, width = residual.shape
         shape = (height, width)
         every = np.s_[:: max(1, len(residual) // 300)]
-        sample = _smooth(residual[every], self.wide_sd)[:, ::3, ::3]
+        sample = np.stack([_smooth(frame[None], self.wide_sd)[0, ::3, ::3] for frame in residual[every]])
         self.noise = max(1.4826 * float(np.median(np.abs(sample - np.median(sample)))), 1e-6)
         self.correlation = np.zeros(shape, dtype=np.float32)
         self.pnr = np.zeros(shape, dtype=np.float32)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda top: self.update(top, min(top + 64, shape[0]), 0, shape[1]), range(0, shape[0], 64)))
+        side = max(32, math.isqrt(chunk_bytes(2**26) // (4 * len(residual))))
+        tiles = [(top, left) for top in range(0, height, side) for left in range(0, width, side)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda at: self.update(at[0], min(at[0] + side, height), at[1], min(at[1] + side, width)), tiles))
         self.floor = self._noise_correlation()
 
     def _noise_correlation(self) -> float:
@@ -53,15 +59,11 @@ class ScoreMap:
 
         The median correlation itself would be that of cells where cells fill the field.
         """
-        starts = np.unique(np.linspace(0, max(len(self.residual) - 2, 0), NOISE_STEPS).astype(int))
-        changes = np.stack(
-            [self.residual[i + 1] - self.residual[i] for i in starts if i + 1 < len(self.residual)] or [self.residual[0]]
-        )
-        return (
-            float(np.median(_distant_correlation(_smooth(changes, self.narrow_sd), self.step)[self.inside]))
-            if self.inside.any()
-            else 0.0
-        )
+        if len(self.residual) < 2 or not self.inside.any():
+            return 0.0
+        starts = np.unique(np.linspace(0, len(self.residual) - 2, NOISE_STEPS).astype(int))
+        changes = np.stack([_smooth(self.residual[i + 1 : i + 2] - self.residual[i], self.narrow_sd)[0] for i in starts])
+        return float(np.median(_distant_correlation(changes, self.step)[self.inside]))
 
     @property
     def score(self) -> np.ndarray:
