@@ -89,11 +89,10 @@ def _find_components(
     components = refine.from_seeds([], shape, len(whitened))
     residual = scratch_array(whitened.shape)
     counts = np.zeros(3, dtype=int)
-    for _ in range(config.n_searches):
+    for number in range(config.n_searches):
+        threshold = config.seed_threshold if number == 0 else np.inf  # what cells leave is no background to compare with
         refine.subtract(whitened, components, out=residual)
-        seeds, n_tried = find_seeds(
-            residual, inside, diameter_px=diameter_px, threshold=config.seed_threshold, progress=progress
-        )
+        seeds, n_tried = find_seeds(residual, inside, diameter_px=diameter_px, threshold=threshold, progress=progress)
         both = refine.join(components, refine.from_seeds(seeds, shape, len(whitened)))
         merged = refine.merge(whitened, both, correlation=config.merge_correlation)
         counts += n_tried, len(seeds), len(merged.traces) - len(components.traces)
