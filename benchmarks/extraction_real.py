@@ -1,10 +1,10 @@
 """Cells in real recordings: a labelled two-photon field and a one-photon field that another program was run on.
 
-Table ``extraction_real``: the Neurofinder crop, at most 80 detections, beside suite2p and beside chance. Tables
-``miniscope`` and ``miniscope_units``: detections in the miniscope recording, at most 160, beside random points and a grid,
-against the units of the reference whose own trace can be seen in the raw movie (listed); and the same cells found again from
-odd and from even 20-s blocks. The reference is another program's, not truth. ``--sheet`` draws the detections without a
-partner, to be judged by eye, to ``results/miniscope_unmatched.png``.
+Table ``extraction_real``: the Neurofinder crop, at most 80 detections, beside suite2p and beside chance. Table
+``miniscope``: detections in the miniscope recording, at most 160, beside random points and a grid, against the units of the
+reference whose own trace can be seen in the raw movie (they are printed); and the same cells found again from odd and from even
+20-s blocks. The reference is another program's, not truth. ``--sheet FILE`` draws the detections without a partner, to be
+judged by eye.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _table import RESULTS, write_table
+from _table import write_table
 from peers import run_suite2p
 from scipy import ndimage
 from scipy.sparse import diags, linalg
@@ -121,10 +121,11 @@ def score_points(name: str, points: np.ndarray, units: np.ndarray, seen: np.ndar
     return {"points": name, "n": len(points), f"recall of {seen.sum()} units": f"{recall:.2f}", "with a unit": paired}
 
 
-def miniscope(folder: Path, *, sheet: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Score the miniscope recording; the second table lists the reference's units."""
+def miniscope(folder: Path, *, sheet: Path | None) -> list[dict[str, Any]]:
+    """Score the miniscope recording, and list the units that it is scored on."""
     movie, units, correlation = load_miniscope(folder)
     seen = correlation > SEEN_CORRELATION
+    print("scored units (y, x px):", *(f"{i} ({y:.0f}, {x:.0f})" for i, (y, x) in enumerate(units) if seen[i]))
     config = CNMFConfig(max_cells=MOST_MINISCOPE)
     found = cnmf.detect(movie, config=config).accepted()
     height, width = movie.shape[1:]
@@ -144,19 +145,9 @@ def miniscope(folder: Path, *, sheet: bool) -> tuple[list[dict[str, Any]], list[
     ]
     again = found_again(movie, config)
     rows = [{**row, **(again if number == 0 else dict.fromkeys(again, ""))} for number, row in enumerate(rows)]
-    if sheet:
-        draw_unmatched(movie, found, units)
-    listed = [
-        {
-            "unit": i,
-            "y_px": f"{y:.1f}",
-            "x_px": f"{x:.1f}",
-            "correlation with its C": f"{r:.2f}",
-            "scored": bool(r > SEEN_CORRELATION),
-        }
-        for i, ((y, x), r) in enumerate(zip(units, correlation, strict=True))
-    ]
-    return rows, listed
+    if sheet is not None:
+        draw_unmatched(movie, found, units, sheet)
+    return rows
 
 
 def found_again(movie: Movie, config: CNMFConfig) -> dict[str, str]:
@@ -185,7 +176,7 @@ def found_again(movie: Movie, config: CNMFConfig) -> dict[str, str]:
     }
 
 
-def draw_unmatched(movie: Movie, found: Detection, units: np.ndarray) -> None:
+def draw_unmatched(movie: Movie, found: Detection, units: np.ndarray, sheet: Path) -> None:
     """Footprint on the frame of its highest peak less the median, and trace, of each detection without a unit."""
     import matplotlib
 
@@ -213,19 +204,17 @@ def draw_unmatched(movie: Movie, found: Detection, units: np.ndarray) -> None:
         trace_ax.axis("on")
         trace_ax.tick_params(labelsize=6)
     figure.tight_layout()
-    figure.savefig(RESULTS / "miniscope_unmatched.png", dpi=60)
+    figure.savefig(sheet, dpi=60)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sheet", action="store_true", help="draw the detections without a partner")
+    parser.add_argument("--sheet", type=Path, help="draw the detections without a partner")
     options = parser.parse_args()
     if "CALCIUM_DATA_DIR" not in os.environ:
         parser.error("set CALCIUM_DATA_DIR: the recordings lie there")
     folder = Path(os.environ["CALCIUM_DATA_DIR"])
-    rows, units = miniscope(folder, sheet=options.sheet)
-    write_table("miniscope", rows, COMMAND)
-    write_table("miniscope_units", units, COMMAND)
+    write_table("miniscope", miniscope(folder, sheet=options.sheet), COMMAND)
     write_table("extraction_real", neurofinder(folder), COMMAND)
 
 

@@ -15,11 +15,13 @@ _HOMES = {
     "results": ("Simulation", "Detection", "Results"),
     "io": ("load_movie", "save_movie", "save_results", "load_results"),
     "manifest": ("fetch", "load"),
-    "simulate": ("two_photon", "one_photon"),
+    "simulate": ("two_photon", "one_photon", "hybrid"),
     "motion": ("register", "estimate_shifts", "apply_shifts"),
     "traces": ("extract_traces", "estimate_dff"),
     "metrics": ("match_footprints",),
-    "pipeline": ("run", "PipelineConfig"),
+    "background": ("remove_background",),
+    "denoise": ("denoise",),
+    "pipeline": ("run", "PipelineConfig", "Given"),
     "report": ("write_report", "write_tables"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -204,7 +204,7 @@ print(f"no lag of 0.1 s would be better: {timing.matched > max(early.matched, la
 # %% tags=["nbval-check-output"]
 folder = Path(tempfile.mkdtemp())
 config = ch.PipelineConfig.for_modality("2p", offset=OFFSET, indicator="GCaMP6s")
-results = ch.run(movie, config, out=folder, truth=truth)
+results = ch.run(movie, config, out=folder, given=ch.Given(truth=truth))
 page = ch.write_report(results, folder, truth=truth.footprints)
 ch.write_tables(results, folder)
 again = metrics.match_footprints(results.footprints, found.footprints)
@@ -219,8 +219,8 @@ print("written:", *sorted(path.name for path in folder.iterdir()))
 
 # %% [markdown]
 # ## Your own data
-# TIFF (ImageJ, OME, ScanImage, series of files), HDF5, `.npy` and `.npz` are read. The frame rate is needed where the file does
-# not tell it; the modality is always asked for.
+# TIFF, video, Miniscope folders, NWB, MATLAB, HDF5 and `.npy` are read. The frame rate is needed where the file does not tell it;
+# the modality is always asked for.
 #
 # ```python
 # movie = ch.load_movie("my.tif", fs=30)
