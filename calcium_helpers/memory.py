@@ -6,6 +6,7 @@ memory is short. Results do not depend on it.
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,3 +67,14 @@ def scratch_array(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray
         limit.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=limit.folder) as file:  # the map keeps the file, its name is gone at once
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def let_go(*arrays: Any) -> None:
+    """Give back the memory of memory-mapped arrays that were read or written: their content stays in the file.
+
+    The system would do so when memory is short, but until then it counts as this process's. Other arrays stay as they are.
+    """
+    for array in arrays:
+        mapped = getattr(array, "_mmap", None)
+        if isinstance(mapped, mmap.mmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)

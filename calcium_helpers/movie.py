@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
-from calcium_helpers.memory import chunk_bytes
+from calcium_helpers.memory import chunk_bytes, let_go
 
 CHUNK_BYTES = 64 * 2**20
 
@@ -82,6 +82,7 @@ def iter_chunks(movie: Movie, *, progress: bool = False, desc: str = "reading") 
             frames = movie.frames(start, min(start + step, movie.n_frames))
             yield start, frames.astype(np.float32, copy=False)
             bar.update(len(frames))
+            let_go(movie.data)
 
 
 def summarise(movie: Movie, *, progress: bool = False) -> SummaryImages:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from calcium_helpers.containers import Movie, Shifts
-from calcium_helpers.memory import scratch_array
+from calcium_helpers.memory import let_go, scratch_array
 from calcium_helpers.motion import kernels, threads
 from calcium_helpers.motion.align import Aligner, Reference
 from calcium_helpers.motion.config import TWO_PHOTON, MotionConfig
@@ -195,6 +195,7 @@ def _chunks(movie: Movie) -> Iterator[tuple[int, np.ndarray]]:
     """Read the movie in chunks ``(start, frames)``."""
     for start in range(0, movie.n_frames, threads.CHUNK_FRAMES):
         yield start, threads.read_frames(movie, start, min(start + threads.CHUNK_FRAMES, movie.n_frames))
+        let_go(movie.data)
 
 
 def _interpolate(grids: np.ndarray, bad: np.ndarray) -> None:
@@ -208,7 +209,9 @@ def _interpolate(grids: np.ndarray, bad: np.ndarray) -> None:
 def _apply(movie: Movie, yx: np.ndarray, indices: np.ndarray, bidiphase_px: float, out: np.ndarray) -> None:
     """Warp the frames ``indices`` by ``yx`` into ``out``."""
     frame = np.empty(movie.shape[1:], dtype=np.float32)
-    for index in indices:
+    for count, index in enumerate(indices, start=1):
+        if count % threads.CHUNK_FRAMES == 0:
+            let_go(movie.data, out)
         kernels.to_float(threads.read_frames(movie, int(index), int(index) + 1)[0], bidiphase_px, frame)
         if yx.ndim == 4:
             warp_grid(frame, np.ascontiguousarray(yx[index]), 0, out[index])

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import let_go
 from calcium_helpers.motion.align import Aligner
 
 CHUNK_FRAMES = 16
@@ -71,6 +72,7 @@ def align_chunks(
             found = pending.popleft().result()
             results.extend(found)
             bar.update(len(found))
+            let_go(out)
 
         for start, frames in chunks:
             pending.append(pool.submit(work, start, frames))

@@ -9,7 +9,7 @@ from scipy import sparse
 from tqdm import tqdm
 
 from calcium_helpers.containers import Footprints, Movie, Traces
-from calcium_helpers.memory import chunk_bytes
+from calcium_helpers.memory import chunk_bytes, let_go
 from calcium_helpers.traces.neuropil import neuropil_footprints
 
 # Small enough for the gathered pixels to stay near the processor, large enough to read files in long runs.
@@ -97,6 +97,7 @@ def _means(movie: Movie, footprints: Footprints, progress: bool) -> np.ndarray:
         frames = movie.frames(start, min(start + step, n_frames))
         pixels = frames.reshape(len(frames), -1)[:, used].astype(np.float32, copy=False)
         values[:, start : start + len(frames)] = weights @ np.ascontiguousarray(pixels.T)
+        let_go(movie.data)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=0))
     if bad.size:
         raise ValueError(f"movie must be finite under the footprints, got NaN or infinity in frame {bad[0]}; mend or crop it")

@@ -12,6 +12,7 @@ from calcium_helpers.containers import Movie
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.movie import iter_chunks
 
+NOISE_STEPS = 500  # differences of frames, spread over the recording, say enough about the noise
 MAX_BINS = 4000  # longer recordings are binned more coarsely: detection needs the strongest transients, not all
 
 
@@ -55,20 +56,23 @@ def _bin(movie: Movie, per_bin: int, bad_frames: np.ndarray, progress: bool) -> 
     height, width = movie.shape[1:]
     good = np.ones(movie.n_frames, dtype=bool)
     good[bad_frames] = False
-    n_bins = max(1, int(good.sum()) // per_bin)
+    n_good = int(good.sum())
+    n_bins = max(1, n_good // per_bin)
     binned = scratch_array((n_bins, height, width))
-    squares = np.zeros((height, width))
+    squares = np.zeros((height, width), dtype=np.float32)
+    every = max(1, n_good // NOISE_STEPS)
     seen, n_steps, last = 0, 0, None
     for start, chunk in iter_chunks(movie, progress=progress, desc="preparing detection"):
-        frames = chunk[good[start : start + len(chunk)]]
-        for frame in frames:
+        for frame in chunk[good[start : start + len(chunk)]]:
             if seen // per_bin < n_bins:
                 binned[seen // per_bin] += frame
             if last is not None:
                 step = frame - last
-                squares += step * step
+                step *= step
+                squares += step
                 n_steps += 1
-            last, seen = frame, seen + 1
+            last = frame.copy() if seen % every == 0 else None
+            seen += 1
     for frame in binned:
         frame /= max(1, min(per_bin, seen))
     noise = np.sqrt(squares / max(2 * n_steps, 1)).astype(np.float32)
