@@ -76,6 +76,22 @@ def test_deep_grey_is_kept(tmp_path, name, pixels):
     np.testing.assert_array_equal(movie.data[31], frames[31])
 
 
+def test_deep_colour_of_equal_channels_is_kept(tmp_path):
+    data = np.repeat(DEEP[..., None], 3, axis=-1).tobytes()
+    movie = load_movie(encode(tmp_path / "a.mov", DEEP, "-c:v", "png", "-pix_fmt", "rgb48be", pixels="rgb48le", data=data), fs=20)
+    np.testing.assert_array_equal(movie.data[:], DEEP)
+
+
+@pytest.mark.parametrize(("pixels", "luma"), [("yuyv422", 0), ("uyvy422", 1)])
+def test_packed_luma_is_taken_as_stored(tmp_path, pixels, luma):
+    data = np.full((90, 23, 30, 2), 128, np.uint8)
+    data[..., luma] = FRAMES[:, :, :30]
+    path = encode(tmp_path / "a.avi", FRAMES[:, :, :30], "-c:v", "rawvideo", pixels=pixels, data=data.tobytes())
+    movie = load_movie(path, fs=20)
+    np.testing.assert_array_equal(movie.data[:], FRAMES[:, :, :30])
+    assert f"luma of {pixels}" in movie.history[0]
+
+
 LOSSY = {
     "MJPEG": ("a.avi", ("-c:v", "mjpeg", "-q:v", "3")),
     "H.264 in AVI, without times": ("a.avi", ("-c:v", "libx264", "-crf", "18", "-bf", "3", "-g", "20")),

@@ -151,12 +151,12 @@ def _pixels(path: Path, name: str) -> _Pixels:
     """Decide how pixels of a format, as ffmpeg names it, become grey."""
     if re.search(r"f(16|32)(le|be)?$", name):
         raise MovieFileError(path, f"holds pixels of kind {name}, expected integers", "Convert the movie to a TIFF file")
-    deep = re.search(r"(9|1[0246])(le|be)$", name)
+    deep = re.search(r"(9|1[0246]|48|64)(le|be)$", name)  # bits a sample, or of three or four of 16
     dtype = np.dtype("<u2" if deep else "u1")
-    grey = f"gray{deep[1]}le" if deep else "gray"
+    grey = f"gray{min(int(deep[1]), 16)}le" if deep else "gray"
     if name.startswith("gray"):
         return _Pixels(grey, (), dtype, 1, "")
-    if re.match(r"yuv|ya|nv|p[0-4]|[yu][vy][yu]|y2", name):
+    if re.match(r"[yuv]|ayuv|nv|p[0-4]", name):
         return _Pixels(grey, ("-vf", "extractplanes=y"), dtype, 1, f"luma of {name}")
     weights = " + ".join(f"{weight} {colour}" for weight, colour in zip(GREY_WEIGHTS, "RGB", strict=True))
     return _Pixels("rgb48le" if deep else "rgb24", (), dtype, 3, f"colour turned to grey, {weights}")
