@@ -1,6 +1,7 @@
 """Videos and Miniscope folders: frames against what was encoded, times and rates against what was written."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -312,6 +313,17 @@ def test_gaps_of_a_miniscope_are_kept_and_leave_the_rate(tmp_path, caplog):
     assert movie.times_s[30] - movie.times_s[29] == pytest.approx(1.55, abs=0.01)
     assert "timeStamps.csv: 1 gaps in the frame times, the first after frame 29" in caplog.text
     assert "about 30 frames missed" in caplog.text
+
+
+def test_times_outlive_a_nominal_rate_but_not_another_one(tmp_path, caplog):
+    times = milliseconds(90, 19.5)
+    folder = write_v4(tmp_path / "scope", times)
+    movie = load_movie(folder, fs=20)
+    assert movie.fs == 20
+    np.testing.assert_array_equal(movie.times_s, times / 1000)
+    assert re.search(r"timeStamps.csv says 19\.\d+ Hz; the file's frame times are kept", caplog.text)
+    assert load_movie(folder, fs=30).times_s is None
+    assert "the file's frame times are left out" in caplog.text
 
 
 def test_miniscope_times_that_do_not_fit(tmp_path, caplog):

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 FS_TOLERANCE = 1e-3
 """Relative difference up to which the user's rate and the file's count as the same."""
+TIMES_TOLERANCE = 0.1
+"""The same for keeping the file's frame times: a nominal 20 Hz may be 19 in truth, but not 10."""
 
 CODECS: dict[str, Callable[[Path, Choice], Source]] = {
     **dict.fromkeys(TIFF_SUFFIXES, lambda path, choice: read_tiff([path], choice)),
@@ -60,7 +62,7 @@ def load_movie(
         their numbers (2 before 10).
     fs : float, optional
         Frames per second of the chosen plane, Hz. Needed where the file does not tell; it is never guessed. It wins over what
-        the file says, with a warning.
+        the file says, with a warning; the file's frame times are kept where the two differ by up to a tenth.
     pixel_um : float, optional
         Side of a pixel, micrometres; wins over what the file says.
     dataset : str, optional
@@ -171,5 +173,7 @@ def _frame_rate(path: Path, source: Source, fs: float | None) -> tuple[float, st
         return float(source.fs), source.fs_from, source.times_s  # type: ignore[arg-type]
     if source.fs is None or abs(fs - source.fs) <= FS_TOLERANCE * source.fs:
         return fs, "the user", source.times_s
-    logger.warning("%s: fs = %g Hz as given is used, although %s says %g Hz", path.name, fs, source.fs_from, source.fs)
-    return fs, f"the user (the file says {source.fs:g} Hz)", None
+    times = source.times_s if abs(fs - source.fs) <= TIMES_TOLERANCE * source.fs else None
+    kept = "" if source.times_s is None else f"; the file's frame times are {'left out' if times is None else 'kept'}"
+    logger.warning("%s: fs = %g Hz as given is used, although %s says %g Hz%s", path.name, fs, source.fs_from, source.fs, kept)
+    return fs, f"the user (the file says {source.fs:g} Hz)", times
