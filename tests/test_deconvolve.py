@@ -170,6 +170,15 @@ def test_usual_kinetics_where_there_is_nothing_to_learn_from():
     assert_allclose(deconvolve(noise, decay_s=0.3).g, deconvolve(noise, decay_s=0.3, rise_s=0.04).g)
 
 
+@pytest.mark.parametrize("known", [{"decay_s": 0.012}, {"decay_s": 0.03}, {"rise_s": 0.7}, {"rise_s": 2.5}])
+def test_what_is_found_beside_a_given_time_is_on_the_right_side_of_it(known):
+    active = simulated(n=4, frames=1000)[0]
+    for traces in (active, active.replace(values=np.random.default_rng(0).normal(size=(4, 1000)))):
+        found = deconvolve(traces, **known)
+        assert found.rise_s < found.decay_s
+        assert {name: getattr(found, name) for name in known} == known
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_silent_cells_stay_silent(method):
     noise = Traces(np.random.default_rng(2).normal(scale=0.1, size=(20, 3000)), FS, "dff")

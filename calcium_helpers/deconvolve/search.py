@@ -61,7 +61,7 @@ def find_kinetics(
     """
     if decay_s is not None and rise_s is not None:
         return Kinetics(decay_s, rise_s)
-    usual = USUAL_RISE_S if rise_s is None else rise_s
+    usual = min(USUAL_RISE_S, CLOSEST * (decay_s or USUAL_DECAY_S)) if rise_s is None else rise_s
     rows = _strongest(values, noise)
     traces = values[rows, :MOST_FRAMES]
 
@@ -75,12 +75,13 @@ def find_kinetics(
     decays = [d for d in DECAYS_S.tolist() if d > max(usual / CLOSEST, 1 / fs)] if decay_s is None else [decay_s]
     counts = [count(Kinetics(decay, usual)) for decay in decays] if len(rows) else [0.0]
     if not max((c for c in counts if np.isfinite(c)), default=0) >= FEWEST_SPIKES:
-        return Kinetics(decay_s or USUAL_DECAY_S, usual)
+        return Kinetics(decay_s or max(USUAL_DECAY_S, usual / CLOSEST), usual)
     at = int(np.argmin(counts))
     if rise_s is not None:
         return Kinetics(decays[at], rise_s)
     near = decays[max(at - 2, 0) : at + 3]
-    tried = {Kinetics(d, r): count(Kinetics(d, r)) for r in RISES_S for d in near if r < CLOSEST * d}
+    rises = [r for r in RISES_S if r < CLOSEST * near[-1]] or [usual]
+    tried = {Kinetics(d, r): count(Kinetics(d, r)) for r in rises for d in near if r <= CLOSEST * d}
     fewest = min(tried.values())
     rise = next(kinetics.rise_s for kinetics, n in tried.items() if n <= AS_FEW * fewest)
     return min((kinetics for kinetics in tried if kinetics.rise_s == rise), key=lambda kinetics: tried[kinetics])

@@ -45,8 +45,8 @@ BASE_GB = 0.35
 COPIES_OF_A_CHUNK, COPIES_OF_BINS, BYTES_A_SAMPLE, IMAGES_BYTES = 4, 2, 60, 16 * 8
 """Of a chunk of frames, of the movie as detection sees it, a cell and frame, and a pixel: what lies in memory at a time."""
 
-COPIES_OF_STRIPS, STRIP_PX = 4, 88
-"""Detection scores strips of so many rows, one a thread, and copies each a few times."""
+COPIES_OF_A_TILE = 6
+"""Detection scores the field in tiles, one a thread, with some pixels around each, and copies each a few times."""
 
 SAMPLED_FRAMES = 200
 """Frames on which the correction of motion is judged."""
@@ -169,14 +169,14 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
     """Peak of the steps' memory: images, copies of a chunk, frames of the template, bins of detection, traces."""
     n_frames, height, width = movie.shape
     with limit_memory(limit_gb):
-        chunks = COPIES_OF_A_CHUNK * min(chunk_bytes(2**26), 4 * n_frames * height * width)
-    template = bins = strips = 0
+        tile = chunk_bytes(2**26)
+    chunks = COPIES_OF_A_CHUNK * min(tile, 4 * n_frames * height * width)
+    template = bins = tiles = 0
     if limit_gb is None and config.motion is not None and corrects_motion(movie, config):
         template = (4 + movie.data.dtype.itemsize) * min(n_frames, config.motion.n_template_frames)
     if given.regions is None:
         n_bins = min(n_frames // max(1, round(config.cnmf.decay_s * movie.fs / 2)) + 1, MAX_BINS)
-        at_a_time = min(math.ceil(height / STRIP_PX), 32, (os.cpu_count() or 1) + 4)
-        strips = COPIES_OF_STRIPS * at_a_time * 4 * n_bins * min(height, STRIP_PX) * width
+        tiles = COPIES_OF_A_TILE * (os.cpu_count() or 1) * min(tile, 4 * n_bins * height * width)
         bins = 0 if limit_gb is not None else COPIES_OF_BINS * 4 * n_bins
     if config.denoise is not None:
         window_s = min(config.denoise.window_s, movie.duration_s)
@@ -184,5 +184,5 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
     traces = BYTES_A_SAMPLE * _n_cells(movie, given) * n_frames
     return (
         BASE_GB
-        + (IMAGES_BYTES * height * width + max(chunks, template * height * width, bins * height * width + strips, traces)) / 1e9
+        + (IMAGES_BYTES * height * width + max(chunks, template * height * width, bins * height * width + tiles, traces)) / 1e9
     )

@@ -26,7 +26,10 @@ class Prepared(NamedTuple):
 
     def crop(self, place: tuple[slice, ...]) -> Prepared:
         """Copy a rectangle."""
-        return Prepared(self.binned[(slice(None), *place)].copy(), self.mean[place], self.noise[place], self.frames_per_bin)
+        part = self.binned[(slice(None), *place)]
+        copy = scratch_array(part.shape)
+        copy[:] = part
+        return Prepared(copy, self.mean[place], self.noise[place], self.frames_per_bin)
 
     def whiten(self, glow_px: float) -> np.ndarray:
         """Take out the glow around each pixel (blur of sd ``glow_px``), divide by the noise: ``binned``, changed in place."""
