@@ -1,6 +1,8 @@
 """Memory: chunks and large arrays within a limit, and pages of mapped files given back."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +75,51 @@ def test_results_do_not_depend_on_the_limit():
         small = summarise(movie)
     for one, other in zip(usual, small, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+WATCHED_RUN = """
+import re, sys, threading, time
+from pathlib import Path
+import numpy as np
+from calcium_helpers import pipeline
+from calcium_helpers.containers import Movie
+
+def anonymous_gb():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
+
+def watch():
+    while True:
+        peaks.append(anonymous_gb())
+        time.sleep(0.005)
+
+peaks = [0.0]
+threading.Thread(target=watch, daemon=True).start()
+movie = Movie(np.load(sys.argv[1], mmap_mode="r"), fs=20.0)
+limit = float(sys.argv[3]) or None
+results = pipeline.run(movie, pipeline.PipelineConfig.for_modality("2p"), out=sys.argv[2], max_memory_gb=limit)
+print(max(peaks), results.summary["n_accepted"])
+"""
+
+
+@pytest.mark.slow
+def test_a_run_holds_its_limit_on_a_movie_that_is_larger(tmp_path):
+    """Float frames of 0.66 GB within 0.55 GB, libraries included; the cells are those found without a limit."""
+    mapped_mb()  # skips where the system does not tell
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:160, :160]
+    cells = [np.exp(-((y - v) ** 2 + (x - u) ** 2) / 40) for v in (40, 80, 120) for u in (40, 80, 120)]
+    movie = np.lib.format.open_memmap(tmp_path / "movie.npy", mode="w+", dtype=np.float32, shape=(6400, 160, 160))
+    calcium = np.maximum(rng.normal(size=(6400 // 10, 9)) - 1.5, 0).repeat(10, axis=0)
+    texture = 20 + 5 * np.sin(x / 7) * np.cos(y / 9)
+    for start in range(0, 6400, 400):
+        light = texture + 15 * np.tensordot(calcium[start : start + 400], cells, axes=1)
+        movie[start : start + 400] = light + np.sqrt(light) * rng.standard_normal(light.shape, dtype=np.float32)
+    movie.flush()
+    assert movie.nbytes > 0.65e9
+    found = {}
+    for limit in (0.55, 0.0):
+        arguments = [str(tmp_path / "movie.npy"), str(tmp_path / f"out{limit}"), str(limit)]
+        done = subprocess.run([sys.executable, "-c", WATCHED_RUN, *arguments], capture_output=True, text=True, check=True)
+        found[limit] = [float(word) for word in done.stdout.split()[-2:]]
+    assert found[0.55][0] < 0.55 < found[0.0][0]
+    assert found[0.55][1] == found[0.0][1] == 9
