@@ -173,7 +173,7 @@ def test_usual_kinetics_where_there_is_nothing_to_learn_from():
 @pytest.mark.parametrize("known", [{"decay_s": 0.012}, {"decay_s": 0.03}, {"rise_s": 0.7}, {"rise_s": 2.5}])
 def test_what_is_found_beside_a_given_time_is_on_the_right_side_of_it(known):
     active = simulated(n=4, frames=1000)[0]
-    for traces in (active, active.replace(values=np.random.default_rng(0).normal(size=(4, 1000)))):
+    for traces in (active, active.replace(values=np.zeros((4, 1000)))):
         found = deconvolve(traces, **known)
         assert found.rise_s < found.decay_s
         assert {name: getattr(found, name) for name in known} == known

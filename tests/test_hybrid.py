@@ -196,6 +196,10 @@ def test_spikes_are_counted_in_their_frames(bright, discs):
     spikes = Traces(counts, 50.0, "spikes")
     made = simulate.hybrid(bright.movie, discs, spikes.replace(kind="dff"), spikes=spikes, config=CONFIG).spikes.values
     np.testing.assert_array_equal(made, counts.reshape(3, 400, 5).sum(axis=2))
+    shorter = spikes.replace(values=counts[:, :-1])  # by less than a frame
+    made = simulate.hybrid(bright.movie, discs, spikes.replace(kind="dff"), spikes=shorter, config=CONFIG)
+    assert made.spikes.values.shape == made.calcium.values.shape
+    np.testing.assert_array_equal(made.spikes.values[:, :-1], counts.reshape(3, 400, 5).sum(axis=2)[:, :-1])
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])

@@ -224,7 +224,10 @@ def _spikes_per_frame(spikes: Traces, fs: float, n_frames: int) -> np.ndarray:
     """Whole counts a frame: a spike belongs to the frame in which its sample ends."""
     mean = average_frames(spikes.values, spikes.fs, fs)
     total = np.floor(np.cumsum(mean * spikes.fs / fs, axis=1) + 1e-6)
-    return np.diff(total, axis=1, prepend=0)[:, :n_frames]
+    counts = np.zeros((len(spikes), n_frames))  # spikes may last a part of a frame less than dF/F
+    found = np.diff(total, axis=1, prepend=0)[:, :n_frames]
+    counts[:, : found.shape[1]] = found
+    return counts
 
 
 def _true_shifts(displacement: np.ndarray, template: np.ndarray) -> Shifts:
