@@ -79,7 +79,9 @@ def test_deep_grey_is_kept(tmp_path, name, pixels):
 
 def test_deep_colour_of_equal_channels_is_kept(tmp_path):
     data = np.repeat(DEEP[..., None], 3, axis=-1).tobytes()
-    movie = load_movie(encode(tmp_path / "a.mov", DEEP, "-c:v", "png", "-pix_fmt", "rgb48be", pixels="rgb48le", data=data), fs=20)
+    movie = load_movie(
+        encode(tmp_path / "a.mov", DEEP, "-c:v", "png", "-pix_fmt", "rgb48be", pixels="rgb48le", data=data), fs=20
+    )
     np.testing.assert_array_equal(movie.data[:], DEEP)
 
 
