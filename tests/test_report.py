@@ -15,7 +15,6 @@ from calcium_helpers.containers import Footprints, Traces
 from calcium_helpers.report import write_report, write_tables
 from calcium_helpers.report.explorer import svg_path
 from calcium_helpers.report.numbers import format_value
-from calcium_helpers.report.tables import write_atomically
 from calcium_helpers.results import Results
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}
@@ -296,17 +295,13 @@ def test_summary_is_strict_json(fake_results, tmp_path):
     assert stated["parameters"]["cnmf"]["merge"] is True
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_the_old_file(fake_results, tmp_path):
     path = tmp_path / "cells.csv"
     path.write_text("old")
-
-    def fail(part):
-        part.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("cells.csv", "old")]
+    with pytest.raises(ValueError, match="has no row for the components"):
+        write_tables(fake_results._replace(cells=fake_results.cells[1:]), tmp_path)
+    assert path.read_text() == "old"
+    assert {p.name for p in tmp_path.iterdir()} == {"cells.csv", "traces.csv", "denoised.csv", "spikes.csv"}
 
 
 def test_the_report_leaves_pyplot_alone(tmp_path):

@@ -8,11 +8,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from calcium_helpers.containers import Footprints
+from calcium_helpers.io.save import atomic_path
 from calcium_helpers.plots.display import nice_length
 from calcium_helpers.report import numbers
 from calcium_helpers.report.explorer import build_explorer
 from calcium_helpers.report.figures import draw_pictures
-from calcium_helpers.report.tables import cells_by_id, stated_numbers, write_atomically
+from calcium_helpers.report.tables import cells_by_id, stated_numbers
 from calcium_helpers.results import Results
 
 FOLDER = Path(__file__).parent
@@ -55,7 +56,8 @@ def write_report(results: Results, out_dir: str | Path, *, title: str | None = N
     )
     page = environment.get_template("template.html").render(_context(results, title or "Calcium imaging report", truth))
     path = out_dir / "report.html"
-    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
+    with atomic_path(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

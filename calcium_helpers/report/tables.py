@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from calcium_helpers.containers import Traces
+from calcium_helpers.io.save import atomic_path
 from calcium_helpers.results import Results
 
 
@@ -48,9 +49,11 @@ def write_tables(results: Results, out_dir: str | Path) -> TablePaths:
         (results.dff, paths.traces), (results.denoised, paths.denoised), (results.spikes, paths.spikes)
     ):  # fmt: skip
         _write_wide(traces, results.times_s, path)
-    write_atomically(paths.cells, lambda part: cells_by_id(results).to_csv(part))
+    with atomic_path(paths.cells) as part:
+        cells_by_id(results).to_csv(part)
     text = json.dumps(stated_numbers(results), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(paths.summary, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    with atomic_path(paths.summary) as part:
+        part.write_text(text + "\n", encoding="utf-8")
     return paths
 
 
@@ -91,19 +94,10 @@ def as_json(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file, then give it its name, so that no half-written file ever bears it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _write_wide(traces: Traces, times_s: np.ndarray | None, path: Path) -> None:
     times = traces.times_s if times_s is None else times_s
     # Rounded well under the noise: it halves the file and the time to write it.
     values = np.round(traces.values.T.astype(np.float64), 5)
     table = pd.DataFrame(values, columns=[str(i) for i in traces.ids], index=pd.Index(np.round(times, 6), name="time_s"))
-    write_atomically(path, table.to_csv)
+    with atomic_path(path) as part:
+        table.to_csv(part)
