@@ -1,5 +1,6 @@
 """Many recordings: each for itself, one table of how it went, and the same command goes on where it stopped."""
 
+import contextlib
 import csv
 import json
 import os
@@ -106,6 +107,41 @@ def test_a_table_gives_each_its_own_options(capfd):
     assert found[1]["pixel_um"] == 0.5
 
 
+def test_each_has_a_folder_of_its_own_below_out():
+    from calcium_helpers.cli import _parser
+    from calcium_helpers.cli.batch import list_entries
+
+    movies = (".", "..", "a*.tif", "a?.tif", "a+.tif", "b/x.tif", "c/x.tif", "b/x.tif")
+    folders = [entry.folder for entry in list_entries(_parser().parse_args(["report", *movies]))]
+    assert len(set(folders)) == len(movies)
+    assert not {"", ".", ".."} & set(folders)
+    assert not [folder for folder in folders if set(folder) & set("/*?")]
+
+
+def test_a_folder_that_cannot_be_made_does_not_stop_the_rest(capfd):
+    write("a.tif", FRAMES[:9])
+    write("b.tif", FRAMES[:9])
+    Path("report").mkdir()
+    Path("report/a").write_text("in the way")
+    assert call(capfd, "a.tif", "b.tif", *OPTIONS)[0] == 1
+    assert [row["status"] for row in outcomes()] == ["failed", "done"]
+    assert "File exists" in outcomes()[0]["message"]
+
+
+def test_other_cells_of_suite2p_are_another_analysis(tmp_path):
+    from calcium_helpers.cli import _parser
+    from calcium_helpers.cli.batch import _key, list_entries
+
+    write("a.tif")
+    np.save("stat.npy", np.arange(3))
+    (entry,) = list_entries(_parser().parse_args(["report", "a.tif", "--rois", "stat.npy"]))
+    keys = {_key(entry)}
+    for marks in (np.ones((3, 2)), np.ones((4, 2))):
+        np.save("iscell.npy", marks)
+        keys.add(_key(entry))
+    assert len(keys) == 3
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
@@ -162,12 +198,13 @@ def start(*arguments):
 
 def running_child(process):
     """The process that analyses a recording, as soon as it is there."""
-    for _ in range(600):
+    for _ in range(5000):
         listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         for number in listed.read_text().split():
-            command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-            if b"--quiet" in command:
-                return int(number), command[-2].decode()
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+                if b"--quiet" in command:
+                    return int(number), command[-2].decode()
         time.sleep(0.02)
     raise AssertionError("nothing was started")
 
@@ -187,7 +224,7 @@ def test_a_crash_does_not_stop_the_rest(capfd):
             time.sleep(0.02)
             number, path = running_child(process)
         os.kill(number, how)
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=300) == 1
     assert not process.stderr.read()
     process.stdout.close(), process.stderr.close()
     rows = outcomes()
@@ -204,8 +241,9 @@ def test_stopping_stops_all(how):
         write(f"{name}.tif")
     process = start("a.tif", "b.tif", *OPTIONS)
     number, _ = running_child(process)
+    time.sleep(0.5)  # the analysis goes on for longer
     process.send_signal(how)
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command again to go on" in complaint
     assert not Path(f"/proc/{number}").exists()

@@ -6,6 +6,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,8 @@ def _run_rows(entries: list[Entry], rows: list[dict[str, str]], out: Path) -> No
         _write(rows, out)
         try:
             row |= _analyse(entry, out)
+        except OSError as error:
+            row |= {"status": "failed", "message": str(error)}
         except BaseException:
             row["status"] = "stopped"
             raise
@@ -91,17 +94,17 @@ def list_entries(options: argparse.Namespace) -> list[Entry]:
     found: list[argparse.Namespace] = []
     for movie in options.movies:
         found.extend(_read_table(Path(movie), options) if Path(movie).suffix.lower() == ".csv" else [_with(options, movie)])
-    paths = [Path(one.movies[0]) for one in found]
-    stems = [path.name.removesuffix(path.suffix) for path in paths]
+    paths = [Path(os.path.abspath(one.movies[0])) for one in found]  # so that "." and ".." have names
+    stems = [path.name.removesuffix(path.suffix).replace("*", "+").replace("?", "+") for path in paths]
     often = Counter(stem.lower() for stem in stems)
     names: list[str] = []
     for path, stem in zip(paths, stems, strict=True):
-        parent = path.absolute().parent.name
+        parent = path.parent.name
         name = plain = f"{parent}_{stem}" if often[stem.lower()] > 1 and parent else stem
         again = 2
         while name.lower() in {other.lower() for other in names}:
             name, again = f"{plain}-{again}", again + 1
-        names.append(name.replace("*", "+").replace("?", "+"))
+        names.append(name)
     return [Entry(one.movies[0], one, name) for one, name in zip(found, names, strict=True)]
 
 
@@ -220,7 +223,8 @@ def _failure(code: int, log: Path) -> dict[str, str]:
 
 def _key(entry: Entry) -> str:
     """Hash options and files, by size and time of change: another key means that it must be analysed again."""
-    named = [entry.path, *([entry.options.rois] if entry.options.rois else [])]
+    rois = entry.options.rois
+    named = [entry.path, *([rois, str(Path(rois).with_name("iscell.npy"))] if rois else [])]
     files = sorted(file for name in named for file in glob(name) or [name])
     files += [str(file) for name in files if Path(name).is_dir() for file in sorted(Path(name).iterdir())]
     stats = [(name, Path(name).stat().st_size, Path(name).stat().st_mtime_ns) for name in files if Path(name).exists()]
