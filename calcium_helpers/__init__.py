@@ -20,7 +20,6 @@ _HOMES = {
     "traces": ("extract_traces", "estimate_dff"),
     "metrics": ("match_footprints",),
     "background": ("remove_background",),
-    "denoise": ("denoise",),
     "pipeline": ("run", "PipelineConfig", "Given"),
     "report": ("write_report", "write_tables"),
 }

@@ -219,8 +219,8 @@ print("written:", *sorted(path.name for path in folder.iterdir()))
 
 # %% [markdown]
 # ## Your own data
-# TIFF, video, Miniscope folders, NWB, MATLAB, HDF5 and `.npy` are read. The frame rate is needed where the file does not tell it;
-# the modality is always asked for.
+# TIFF, video, Miniscope folders, NWB, MATLAB, HDF5 and `.npy` are read. The frame rate is needed where the file does not tell
+# it; the modality is always asked for.
 #
 # ```python
 # movie = ch.load_movie("my.tif", fs=30)

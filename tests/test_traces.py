@@ -279,6 +279,8 @@ def test_dff_of_overlapping_cells_and_relative_to_all_light():
     correlation = np.corrcoef(np.vstack([dff, activity]))[:3, 3:]
     np.testing.assert_allclose(np.diag(correlation), 1, atol=1e-3)
     assert abs(correlation[0, 1]) < 0.15
+    with pytest.raises(ValueError, match=r"relative_to must have the shape of raw \(3, 400\), got \(1, 400\)"):
+        estimate_dff(raw, relative_to=raw.select([0]))
     own = raw.replace(values=raw.values - 90)  # a tenth of the light is the cells' own
     np.testing.assert_allclose(estimate_dff(own, relative_to=raw).values, estimate_dff(own).values / 10, rtol=0.02, atol=1e-3)
 

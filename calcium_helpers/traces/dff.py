@@ -111,6 +111,8 @@ def estimate_dff(
     """
     if polarity not in (1, -1):
         raise ValueError(f"polarity must be 1 or -1, got {polarity!r}")
+    if relative_to is not None and relative_to.values.shape != raw.values.shape:
+        raise ValueError(f"relative_to must have the shape of raw {raw.values.shape}, got {relative_to.values.shape}")
     if not f0_floor >= 0:
         raise ValueError(f"f0_floor must be at least 0, got {f0_floor}")
     signed = raw if polarity == 1 else raw.replace(values=-raw.values)
