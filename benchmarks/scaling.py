@@ -113,6 +113,7 @@ def draw(rows: list[dict[str, object]]) -> None:
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     figure, axes = plt.subplots(2, 3, figsize=(10, 6), sharey="row", layout="constrained")
     for column, (varied, label) in enumerate((("frames", "frames"), ("side", "pixels a frame"), ("cells", "cells"))):
@@ -126,6 +127,11 @@ def draw(rows: list[dict[str, object]]) -> None:
             first = float(part[0][f"pipeline, {unit}"])
             ax.loglog(x, first * x / x[0], color="0.6", linestyle=":", label="proportional")
             ax.set_xlabel(label)
+            ax.set_xticks(x, [f"{value:g}" for value in x], rotation=20)
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
             ax.grid(color="0.9")
     axes[0, 0].set_ylabel("time (s)")
     axes[1, 0].set_ylabel("peak of anonymous memory (GB)")

@@ -20,13 +20,13 @@ from calcium_helpers.pipeline.keys import name_files
 from calcium_helpers.pipeline.steps import DETECTORS
 
 NANOSECONDS = {
-    "check": 5.0,
-    "rigid": 26.0,
-    "piecewise": 84.0,
-    "images": 11.0,
-    "detect": 130.0,
-    "denoise": 90.0,
-    "extract": 10.0,
+    "check": 2.0,
+    "rigid": 8.0,
+    "piecewise": 24.0,
+    "images": 8.0,
+    "detect": 55.0,
+    "denoise": 30.0,
+    "extract": 6.0,
 }
 """Time a pixel and frame on two threads, by benchmarks/scaling.py; slower disks and processors take longer."""
 
