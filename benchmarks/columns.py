@@ -1,4 +1,4 @@
-"""The columns in which cells are scored: the simulator that was in view, one out of its range, and hybrids.
+"""The columns in which cells are scored: hybrids, a simulator out of the range in view, and the one that was in view.
 
 Each entry makes a movie with its truth from a seed; the hybrids need CALCIUM_DATA_DIR. Not every true cell shows: cells of a
 brain are often silent. So beside the F1 over all cells, score as on the real field: recall of the visible cells, precision
@@ -24,14 +24,14 @@ from calcium_helpers.traces import extract_with_neuropil
 VISIBLE_SNR = 5.0
 
 COLUMNS_2P: dict[str, Callable[[int], Simulation]] = {
-    "same simulator": anchor_2p,
-    "out of range": out_of_range_2p,
     "hybrid": hybrid_2p,
+    "out of range": out_of_range_2p,
+    "same simulator": anchor_2p,
 }
 COLUMNS_1P: dict[str, Callable[[int], Simulation]] = {
-    "same simulator": anchor_1p,
-    "out of range": out_of_range_1p,
     "hybrid": hybrid_1p,
+    "out of range": out_of_range_1p,
+    "same simulator": anchor_1p,
 }
 
 

@@ -49,7 +49,7 @@ class PipelineConfig:
     deconvolution: Literal["ar1", "ar2"] = "ar2"
     """Model of calcium for spike inference."""
     indicator: str | None = None
-    """Take rise and decay from the indicator table; None estimates the decay from each trace."""
+    """Take rise and decay from the indicator table; None finds them from the traces."""
 
     def __post_init__(self) -> None:
         if self.modality not in ("2p", "1p"):
