@@ -118,6 +118,14 @@ def test_each_has_a_folder_of_its_own_below_out():
     assert not [folder for folder in folders if set(folder) & set("/*?")]
 
 
+def test_a_clone_beside_the_recordings_is_not_taken_for_the_package(capfd):
+    write("calcium_helpers/docs/a.tif")
+    write("b.tif")
+    code, _, complaint = call(capfd, "calcium_helpers/docs/a.tif", "b.tif", *OPTIONS)
+    assert (code, complaint) == (0, "")
+    assert [row["status"] for row in outcomes()] == ["done", "done"]
+
+
 def test_a_folder_that_cannot_be_made_does_not_stop_the_rest(capfd):
     write("a.tif", FRAMES[:9])
     write("b.tif", FRAMES[:9])

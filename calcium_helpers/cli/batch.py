@@ -167,7 +167,8 @@ def _exists(path: str) -> bool:
 def _command(entry: Entry, out: Path) -> list[str]:
     """Write the command that analyses one recording."""
     options = as_arguments(entry.options, "movies", "out", "run", "quiet")
-    start = [sys.executable, "-m", "calcium_helpers", "report"]
+    # -P: a folder of the package's name where the command is given, such as a clone of it, must not be taken for it
+    start = [sys.executable, "-P", "-m", "calcium_helpers", "report"]
     return [*start, *options, f"--out={out / entry.folder}", "--quiet", "--", entry.path]
 
 
