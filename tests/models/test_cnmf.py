@@ -369,3 +369,10 @@ def test_the_configuration_refuses_what_is_no_correlation():
     for name in ("min_consistency", "merge_correlation"):
         with pytest.raises(ValueError, match=f"{name}.*must lie in -1..1"):
             dataclasses.replace(CNMFConfig(), **{name: 1.5})
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_field_that_flickers_as_one_has_no_cell():
+    course = 100 + 10 * np.random.default_rng(0).normal(size=200)
+    detection = cnmf.detect(Movie(np.broadcast_to(course[:, None, None], (200, 40, 44)).astype(np.float32), fs=10))
+    assert not detection.scores["accepted"].any()

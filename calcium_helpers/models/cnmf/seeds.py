@@ -68,7 +68,7 @@ class ScoreMap:
     @property
     def score(self) -> np.ndarray:
         """Excess of the correlation over the noise's, 0..1, times peak-to-noise ratio, shape (H, W); 0 outside ``inside``."""
-        return np.maximum(self.correlation - self.floor, 0) / (1 - self.floor) * self.pnr * self.inside
+        return np.maximum(self.correlation - self.floor, 0) / max(1 - self.floor, 1e-3) * self.pnr * self.inside
 
     def update(self, y0: int, y1: int, x0: int, x1: int) -> None:
         """Recompute the maps inside a rectangle."""
