@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
+from calcium_helpers.containers import Events, Footprints, Movie, Shifts, Traces
 
 
 class Simulation(NamedTuple):
@@ -49,9 +49,10 @@ class Results(NamedTuple):
     """All that a run of the pipeline leaves behind, as ``io.save_results`` stores it.
 
     ``raw, neuropil`` are in counts, ``dff`` and ``denoised`` (calcium as deconvolution fits it) fractions, ``spikes`` in dF/F a
-    frame. ``images`` maps names (mean, max, correlation, pnr) to (H, W) arrays; ``cells`` has one row a component; ``steps``
-    one row a step of the pipeline (``step, seconds, note``); ``times_s`` (T,) are the frame times that the file states, or
-    None; ``summary`` holds every number the report states.
+    frame; ``events`` are the transients of all components. ``images`` maps names (mean, max, correlation, pnr) to (H, W)
+    arrays; ``strip`` maps "raw", "corrected" and, where that was done, "denoised" to the same few frames, binned to be small;
+    ``cells`` has one row a component; ``steps`` one row a step of the pipeline (``step, seconds, note``); ``times_s`` (T,) are
+    the frame times that the file states, or None; ``summary`` holds every number the report states.
     """
 
     footprints: Footprints
@@ -60,12 +61,14 @@ class Results(NamedTuple):
     dff: Traces
     denoised: Traces
     spikes: Traces
+    events: Events
     cells: pd.DataFrame
     funnel: pd.DataFrame
     steps: pd.DataFrame
     times_s: np.ndarray | None
     shifts: Shifts | None
     images: dict[str, np.ndarray]
+    strip: dict[str, Movie]
     parameters: dict[str, Any]
     summary: dict[str, Any]
     history: tuple[str, ...]

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.ndimage import gaussian_filter
 from scipy.signal import lfilter
 
-from calcium_helpers.containers import Footprints, Shifts, Traces
+from calcium_helpers.containers import Events, Footprints, Movie, Shifts, Traces
 from calcium_helpers.results import Results
 
 
@@ -31,6 +31,7 @@ def make_results(*, n_cells=60, shape=(256, 256), n_frames=1500, fs=30.0, seed=0
         dff=traces["dff"],
         denoised=traces["denoised"],
         spikes=traces["spikes"],
+        events=_events(spikes, fs),
         cells=_cells(footprints, accepted, rng),
         funnel=pd.DataFrame(
             {
@@ -43,10 +44,32 @@ def make_results(*, n_cells=60, shape=(256, 256), n_frames=1500, fs=30.0, seed=0
         times_s=None,
         shifts=shifts,
         images=images,
+        strip=_strip(shape, n_frames, fs, rng),
         parameters={"fs_hz": fs, "detector": "cnmf", "cnmf": {"diameter_px": 11.5, "iterations": 2, "merge": True}},
         summary=_summary(shape, n_frames, fs, accepted, with_motion, with_truth),
         history=("opened simulated.tif", "motion: piecewise", "detect: cnmf"),
     )
+
+
+def _events(spikes, fs):
+    """One event a frame with spikes, of rise .1 s and half-decay .4 s."""
+    roi, frame = np.nonzero(spikes)
+    onset, amplitude = frame / fs, spikes[roi, frame]
+    table = {"roi": roi, "onset_s": onset, "peak_s": onset + 0.1, "offset_s": onset + 1.5, "amplitude": amplitude}
+    table |= {"rise_s": 0.1 + 0 * onset, "half_decay_s": 0.4 + 0 * onset, "area": 0.6 * amplitude, "z": 10 * amplitude}
+    return Events(pd.DataFrame(table))
+
+
+def _strip(shape, n_frames, fs, rng):
+    n = min(6, n_frames)
+    if not n:
+        return {}
+    times = np.arange(n) * max(1, n_frames // 6) / fs
+    names = ("raw", "corrected", "denoised")
+    return {
+        name: Movie(100 + rng.normal(0, 9 - 4 * i, (n, *shape)).astype(np.float32), fs, times_s=times)
+        for i, name in enumerate(names)
+    }
 
 
 def _footprints(n_cells, shape, rng):

@@ -1,17 +1,18 @@
 """``results.h5``: all that a run leaves behind, in one HDF5 file that other programs can read.
 
-Layout, version 2 (N components, T frames, H x W pixels; text is UTF-8)::
+Layout, version 3 (N components, T frames, H x W pixels; text is UTF-8)::
 
     /                       attributes format = "calcium_helpers results", layout_version, package_version
     footprints/             data, indices, indptr: the rows of a compressed sparse (N, H*W) matrix, row-major pixels
                             ids (N,); attribute shape = (H, W)
     traces/raw/             values (N, T) float32, ids (N,); attributes fs (Hz) and kind
     traces/neuropil/, dff/, denoised/, spikes/              likewise
-    cells/, funnel/, steps/ tables: columns/<name> (n,) each, index (n,); attributes columns and index_name (JSON)
+    events/, cells/, funnel/, steps/    tables: columns/<name> (n,) each, index (n,); attributes columns and index_name (JSON)
                             missing text is "" and its rows stand in the attribute missing
     shifts/                 yx (T, 2) or (T, gy, gx, 2), template (H, W), bad_frames, correlation (T,) if known;
                             attributes valid = (y0, y1, x0, x1), bidiphase_px; no such group where nothing was aligned
     images/<name>           (H, W)
+    strip/<name>            (K, h, w), a few frames, binned; attributes times_s (K,), fs (Hz) of the recording, pixel_um if known
     parameters, summary     JSON
     history                 lines of text
     times_s                 (T,) time of each frame, seconds, where the movie stated them
@@ -26,14 +27,14 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from calcium_helpers.containers import Footprints, Shifts, Traces
+from calcium_helpers.containers import Events, Footprints, Movie, Shifts, Traces
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.save import atomic_path
 from calcium_helpers.io.tables import read_table, write_table
 from calcium_helpers.results import Results
 
 FORMAT = "calcium_helpers results"
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 _TRACES = ("raw", "neuropil", "dff", "denoised", "spikes")
 _TABLES = ("cells", "funnel", "steps")
 
@@ -67,6 +68,7 @@ def save_results(results: Results, path: str | Path) -> None:
             group["values"], group["ids"] = traces.values, traces.ids
         for name in _TABLES:
             write_table(file.create_group(name), getattr(results, name))
+        write_table(file.create_group("events"), results.events.table)
         if results.times_s is not None:
             file["times_s"] = results.times_s
         if results.shifts is not None:
@@ -74,6 +76,9 @@ def save_results(results: Results, path: str | Path) -> None:
         images = file.create_group("images")
         for name, image in results.images.items():
             images[name] = image
+        strip = file.create_group("strip")
+        for name, movie in results.strip.items():
+            _write_frames(strip, name, movie)
         for name in ("parameters", "summary"):
             file[name] = json.dumps(getattr(results, name), default=_plain)
         file.create_dataset("history", data=list(results.history), shape=(len(results.history),), dtype=h5py.string_dtype())
@@ -129,9 +134,11 @@ def _read_results(file: Any) -> Results:
     return Results(
         footprints=_read_footprints(file["footprints"]),
         **fields,
+        events=Events(read_table(file["events"])),
         times_s=file["times_s"][()] if "times_s" in file else None,
         shifts=_read_shifts(file["shifts"]) if "shifts" in file else None,
         images={name: item[()] for name, item in file["images"].items()},
+        strip={name: _read_frames(item) for name, item in file["strip"].items()},
         parameters=json.loads(file["parameters"].asstr()[()]),
         summary=json.loads(file["summary"].asstr()[()]),
         history=tuple(file["history"].asstr()[()]),
@@ -154,6 +161,17 @@ def _read_footprints(group: Any) -> Footprints:
 
 def _read_traces(group: Any) -> Traces:
     return Traces(group["values"][()], float(group.attrs["fs"]), str(group.attrs["kind"]), group["ids"][()])
+
+
+def _write_frames(group: Any, name: str, movie: Movie) -> None:
+    group[name] = np.asarray(movie.data)
+    about = {"fs": movie.fs, "times_s": movie.times_s, "pixel_um": movie.pixel_um}
+    group[name].attrs.update({key: value for key, value in about.items() if value is not None})
+
+
+def _read_frames(frames: Any) -> Movie:
+    about = dict(frames.attrs)
+    return Movie(frames[()], float(about["fs"]), about.get("pixel_um"), times_s=about.get("times_s"))
 
 
 def _write_shifts(group: Any, shifts: Shifts) -> None:

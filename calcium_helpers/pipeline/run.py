@@ -106,7 +106,7 @@ def _run(
     if summary["motion"] and given.register_on is not None:
         summary["motion"]["estimated_on"] = steps.name_channel(given.register_on)
     results = Results(
-        detection.footprints, *activity[:5], _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
+        detection.footprints, *activity[:6], _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
         {**images._asdict(), "mean_raw": _quick_mean(movie)}, config.as_dict(),
         {**summary, "seconds_total": clock.total_s}, _history(movie, corrected, detection, config),
     )  # fmt: skip
