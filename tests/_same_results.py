@@ -13,6 +13,11 @@ def assert_equal(first, second):
     np.testing.assert_array_equal(first.footprints.weights.toarray(), second.footprints.weights.toarray())
     np.testing.assert_array_equal(first.footprints.ids, second.footprints.ids)
     pd.testing.assert_frame_equal(first.cells, second.cells, check_exact=True)
+    pd.testing.assert_frame_equal(first.events.table, second.events.table, check_exact=True)
+    assert first.strip.keys() == second.strip.keys()
+    for name, movie in first.strip.items():
+        np.testing.assert_array_equal(movie.data, second.strip[name].data, err_msg=name)
+        np.testing.assert_array_equal(movie.times_s, second.strip[name].times_s, err_msg=name)
     pd.testing.assert_frame_equal(first.funnel, second.funnel)
     assert first.steps["step"].tolist() == second.steps["step"].tolist()
     assert first.images.keys() == second.images.keys()

@@ -159,7 +159,7 @@ def test_layout_is_as_documented(tmp_path):
     made = results()
     save_results(made, tmp_path / "results.h5")
     with h5py.File(tmp_path / "results.h5") as file:
-        assert (file.attrs["format"], file.attrs["layout_version"]) == ("calcium_helpers results", 2)
+        assert (file.attrs["format"], file.attrs["layout_version"]) == ("calcium_helpers results", 3)
         start, stop = file["footprints/indptr"][2:4]
         row = np.zeros(np.prod(file["footprints"].attrs["shape"]), np.float32)
         row[file["footprints/indices"][start:stop]] = file["footprints/data"][start:stop]
@@ -204,5 +204,5 @@ def test_files_that_hold_no_results(tmp_path):
     save_results(results(), path)
     with h5py.File(path, "r+") as file:
         file.attrs["layout_version"] = 99
-    with pytest.raises(MovieFileError, match="layout version 99, this package reads 2"):
+    with pytest.raises(MovieFileError, match="layout version 99, this package reads 3"):
         load_results(path)

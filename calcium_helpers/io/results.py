@@ -12,7 +12,7 @@ Layout, version 3 (N components, T frames, H x W pixels; text is UTF-8)::
     shifts/                 yx (T, 2) or (T, gy, gx, 2), template (H, W), bad_frames, correlation (T,) if known;
                             attributes valid = (y0, y1, x0, x1), bidiphase_px; no such group where nothing was aligned
     images/<name>           (H, W)
-    strip/<name>            (K, h, w), a few frames, binned; attributes times_s (K,), fs (Hz) of the recording, pixel_um if known
+    strip/<name>            (K, h, w), a few frames, binned; attributes times_s (K,), fs (Hz), pixel_um if known
     parameters, summary     JSON
     history                 lines of text
     times_s                 (T,) time of each frame, seconds, where the movie stated them
