@@ -158,7 +158,7 @@ def test_other_cells_of_suite2p_are_another_analysis(tmp_path):
         ("path,path\na.tif,10\n", "a column stands twice"),
         ("path,fs\n", "names no recording"),
         ("path,fs\na.tif,10,2p\n", "line 2 has 3 cells"),
-        ("path,fs\n,10\n", "line 2 has 2 cells, expected a path"),
+        ("path,fs\n,10\n", "line 2 has no path"),
         ("path,rigid\na.tif,perhaps\n", "line 2 has rigid = 'perhaps'"),
         ("path,out\na.tif,here\n", "unknown: 'out'"),
         (b"path\n\xff\xfe.tif\n", "is no text in UTF-8"),

@@ -22,11 +22,14 @@ from calcium_helpers import __version__
 from calcium_helpers.cli.options import as_arguments
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.save import atomic_path
+from calcium_helpers.io.text_rows import read_text_rows
 
 COLUMNS = ("path", "status", "message", "cells", "seconds", "report")
 """Of ``outcomes.csv``; the status is waiting, running, done, failed, crashed, missing or stopped."""
 
 NOT_IN_A_TABLE = {"movies", "out", "run", "quiet", "verbose", "dry_run", "preview"}
+GROUPS = {"condition", "subject"}
+"""Columns of a table that are no options: what `comparison.html` compares."""
 FILES = ("path", "rois")
 YES, NO = {"1", "yes", "true", "x"}, {"0", "no", "false"}
 LOG, STAMP = "log.txt", "done.json"
@@ -115,29 +118,17 @@ def _with(options: argparse.Namespace, movie: str, **changes: object) -> argpars
 
 def _read_table(path: Path, options: argparse.Namespace) -> list[argparse.Namespace]:
     """Read the rows of a table; paths in it start at its own folder."""
-    if not path.is_file():
-        raise MovieFileError(path, "there is no such file", "Check the path; relative ones start at the working folder")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise MovieFileError(path, f"is no text in UTF-8 ({error})", "Save it as CSV, UTF-8") from error
-    head = lines[0] if lines else ""
-    reader = csv.reader(lines, delimiter=max(",;\t", key=head.count))
-    columns = [name.strip().lower().replace("-", "_") for name in next(reader, [])]
-    allowed = sorted(vars(options).keys() - NOT_IN_A_TABLE)
+    columns, rows = read_text_rows(path)
+    allowed = sorted(vars(options).keys() - NOT_IN_A_TABLE | GROUPS)
     unknown = [name for name in columns if name not in {"path", *allowed}]
     if "path" not in columns or unknown or len(set(columns)) < len(columns):
         wrong = f"unknown: {', '.join(map(repr, unknown))}" if unknown else "path is missing or a column stands twice"
         problem = f"has the columns {', '.join(columns) or 'none'} ({wrong})"
         raise MovieFileError(path, problem, f"Needed is path; possible are {', '.join(allowed)}")
     found = []
-    for number, cells in enumerate(reader, 2):
-        row = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}
-        if not row:
-            continue
-        if "path" not in row or len(cells) > len(columns):
-            problem = f"line {number} has {len(cells)} cells, expected a path and at most {len(columns)}"
-            raise MovieFileError(path, problem, "Correct that line")
+    for number, row in rows:
+        if "path" not in row:
+            raise MovieFileError(path, f"line {number} has no path", "Correct that line")
         for name in row:
             beside = str(path.parent / row[name])
             if name in FILES and (Path(beside).exists() or glob(beside)):
@@ -166,7 +157,7 @@ def _exists(path: str) -> bool:
 
 def _command(entry: Entry, out: Path) -> list[str]:
     """Write the command that analyses one recording."""
-    options = as_arguments(entry.options, "movies", "out", "run", "quiet")
+    options = as_arguments(entry.options, "movies", "out", "run", "quiet", *GROUPS)
     # -P: a folder of the package's name where the command is given, such as a clone of it, must not be taken for it
     start = [sys.executable, "-P", "-m", "calcium_helpers", "report"]
     return [*start, *options, f"--out={out / entry.folder}", "--quiet", "--", entry.path]
@@ -229,7 +220,7 @@ def _key(entry: Entry) -> str:
     files = sorted(file for name in named for file in glob(name) or [name])
     files += [str(file) for name in files if Path(name).is_dir() for file in sorted(Path(name).iterdir())]
     stats = [(name, Path(name).stat().st_size, Path(name).stat().st_mtime_ns) for name in files if Path(name).exists()]
-    arguments = as_arguments(entry.options, "movies", "out", "run", "quiet", "verbose")
+    arguments = as_arguments(entry.options, "movies", "out", "run", "quiet", "verbose", *GROUPS)
     return hashlib.sha256(repr((__version__, entry.path, arguments, stats)).encode()).hexdigest()
 
 
