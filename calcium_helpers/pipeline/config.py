@@ -50,6 +50,8 @@ class PipelineConfig:
     """Model of calcium for spike inference."""
     indicator: str | None = None
     """Take rise and decay from the indicator table; None finds them from the traces."""
+    false_positives_per_min: float = 0.1
+    """Events a minute that noise alone may set off in each trace."""
 
     def __post_init__(self) -> None:
         if self.modality not in ("2p", "1p"):
@@ -62,6 +64,7 @@ class PipelineConfig:
         if not isinstance(self.offset, int | float) or not math.isfinite(self.offset):
             raise ValueError(f"offset must be a finite number of counts, got {self.offset!r}")
         check_positive("baseline_window_s", self.baseline_window_s, "seconds")
+        check_positive("false_positives_per_min", self.false_positives_per_min, "events a minute")
         if self.indicator is not None:
             get_indicator(self.indicator)
 

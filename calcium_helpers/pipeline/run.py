@@ -21,6 +21,7 @@ from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion, take_regions
 from calcium_helpers.pipeline.keys import Files, name_files
 from calcium_helpers.pipeline.plan import check_request
+from calcium_helpers.pipeline.strip import take_strip
 from calcium_helpers.pipeline.summary import score_against_truth, summarise_run
 from calcium_helpers.results import Detection, Results
 from calcium_helpers.workdir import clear_parts
@@ -99,15 +100,19 @@ def _run(
     quality = None
     if shifts is not None:
         quality = clock.time("motion quality", lambda: steps.check_motion(movie, corrected, shifts, config, given.register_on))
-    detection, activity = _cells_and_activity(corrected, shifts, config, given, files, progress, clock)
+    detection, activity, quiet = _cells_and_activity(corrected, shifts, config, given, files, progress, clock)
+    events = clock.time("events", lambda: steps.find_events(activity, config))
+    stages = (
+        {"raw": movie} | ({} if shifts is None else {"corrected": corrected}) | ({} if quiet is None else {"denoised": quiet})
+    )
     summary = summarise_run(movie, config, shifts, quality, detection, activity, warnings)
     if given.truth is not None:
         summary["truth"] = score_against_truth(given.truth, shifts, detection, activity)
     if summary["motion"] and given.register_on is not None:
         summary["motion"]["estimated_on"] = steps.name_channel(given.register_on)
     results = Results(
-        detection.footprints, *activity[:6], _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
-        {**images._asdict(), "mean_raw": _quick_mean(movie)}, config.as_dict(),
+        detection.footprints, *activity[:5], events, _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
+        {**images._asdict(), "mean_raw": _quick_mean(movie)}, take_strip(stages, activity.denoised), config.as_dict(),
         {**summary, "seconds_total": clock.total_s}, _history(movie, corrected, detection, config),
     )  # fmt: skip
     if folder is not None:
@@ -138,8 +143,8 @@ def _motion(
 
 def _cells_and_activity(
     movie: Movie, shifts: Shifts | None, config: PipelineConfig, given: Given, files: Files, progress: bool, clock: _Clock
-) -> tuple[Detection, steps.Activity]:
-    """Find cells, or take the regions given, and extract what they did."""
+) -> tuple[Detection, steps.Activity, Movie | None]:
+    """Find cells, or take the regions given, and extract what they did; the denoised movie, where there is one, comes last."""
     footprints, detection = given.regions, None
     if footprints is None:
         detection = cast(
@@ -152,7 +157,8 @@ def _cells_and_activity(
         quiet, noisy = cast(Movie, step), movie
     step = clock.step("traces", lambda: steps.extract_activity(quiet, footprints, config, files.traces, progress, noisy))
     activity = cast(steps.Activity, step)
-    return take_regions(footprints, activity) if detection is None else detection, activity
+    detection = take_regions(footprints, activity) if detection is None else detection
+    return detection, activity, None if noisy is None else quiet
 
 
 class _Clock:

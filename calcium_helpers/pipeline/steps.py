@@ -13,9 +13,10 @@ import pandas as pd
 from scipy import sparse
 
 from calcium_helpers import motion
-from calcium_helpers.containers import Footprints, Movie, Shifts, Traces
+from calcium_helpers.containers import Events, Footprints, Movie, Shifts, Traces
 from calcium_helpers.deconvolve import deconvolve
 from calcium_helpers.denoise import denoise, estimate_share_removed
+from calcium_helpers.events import detect_events
 from calcium_helpers.io.lazy import LazyFrames
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models import cnmf
@@ -159,6 +160,15 @@ def extract_activity(
         arrays = {name: getattr(value, "values", value) for name, value in activity._asdict().items()}
         save_arrays(path, **{name: array for name, array in arrays.items() if array is not None})
     return Step(activity, False)
+
+
+def find_events(activity: Activity, config: PipelineConfig) -> Events:
+    """Find the transients of all components."""
+    decay_s, rise_s = activity.kinetics_s.tolist()
+    return detect_events(
+        activity.dff, decay_s=decay_s, rise_s=rise_s, false_positives_per_min=config.false_positives_per_min,
+        noise=activity.noise_before,
+    )  # fmt: skip
 
 
 def _extract_dff(movie: Movie, footprints: Footprints, config: PipelineConfig, progress: bool) -> tuple[Traces, ...]:
