@@ -88,7 +88,7 @@ def detect_events(
         raise ValueError(f"noise must have one entry a trace ({len(dff)}), got shape {noise.shape}")
     onset_filter = design_filter(dff.fs, decay_s, rise_s, false_positives_per_min)
     to_peak_s = np.log(decay_s / rise_s) * decay_s * rise_s / (decay_s - rise_s) if rise_s else 0.0
-    sd_frames = max(0.5, SMOOTHING * to_peak_s * dff.fs)
+    n_rise, sd_frames = max(1, round(to_peak_s * dff.fs)), max(0.5, SMOOTHING * to_peak_s * dff.fs)
     tables = []
     for start in range(0, len(dff) if dff.n_frames else 0, CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
@@ -98,7 +98,7 @@ def detect_events(
         for row, roi in enumerate(dff.ids[rows]):
             onsets = _find_onsets(z[row], onset_filter)
             level = noise[start + row] / np.sqrt(2 * np.sqrt(np.pi) * sd_frames)
-            measured = _measure(values[row], smooth[row], onsets, level, max(1, round(2 * sd_frames)), dff.fs)
+            measured = _measure(values[row], smooth[row], onsets, level, n_rise, dff.fs)
             tables.append(pd.DataFrame(measured, columns=list(MEASURED)).assign(roi=roi, z=z[row, onsets]))
     table = pd.concat(tables) if tables else pd.DataFrame(columns=[*MEASURED, "roi", "z"], dtype=float).astype({"roi": int})
     # What noise alone carried over the threshold may not rise at all once it is smoothed: it has no amplitude.
@@ -159,29 +159,33 @@ def _find_onsets(z: np.ndarray, onset_filter: OnsetFilter) -> np.ndarray:
 
 
 @njit(cache=True)
-def _measure(values, smooth, onsets, level, n_before, fs):
+def _measure(values, smooth, onsets, level, n_rise, fs):
     """Measure the events of one trace, (n, 7) in the order of ``MEASURED``; ``level`` is the noise of the smooth trace."""
     measured = np.empty((len(onsets), 7))
     for i in range(len(onsets)):
         onset = onsets[i]
         end = onsets[i + 1] if i + 1 < len(onsets) else len(values) - 1
-        base = values[max(0, onset - n_before) : max(1, onset)].mean()
+        base = values[max(0, onset - n_rise) : max(1, onset)].mean()
         peak = onset
         for frame in range(onset, end + 1):
             if smooth[frame] > smooth[peak]:
                 peak = frame
-            elif smooth[frame] - base < 0.5 * (smooth[peak] - base):
+            elif frame > onset + n_rise and smooth[frame] - base < 0.5 * (smooth[peak] - base):
                 break
         amplitude = smooth[peak] - base
-        half = _crossing(smooth, peak, end, base + 0.5 * amplitude, 1)
+        half = np.nan
+        if not np.isnan(_crossing(smooth, peak, end, base + 0.5 * amplitude, 1)):
+            quarter = _crossing(smooth, peak, end, base + 0.25 * amplitude, 1)
+            last = end if np.isnan(quarter) else int(np.ceil(quarter))
+            half = _frames_above(smooth, peak, last, base + 0.5 * amplitude)
         offset = _crossing(smooth, peak, end, base + max(0.1 * amplitude, level), 1)
         offset = end if np.isnan(offset) else offset
-        first = max(0, onset - n_before)
+        first = max(0, onset - n_rise)
         low = _crossing(smooth, peak, first, base + 0.1 * amplitude, -1)
         high = _crossing(smooth, peak, first, base + 0.9 * amplitude, -1)
         rise = (high if not np.isnan(high) else first) - (low if not np.isnan(low) else first)
         area = (values[onset : int(np.ceil(offset)) + 1] - base).sum()
-        measured[i] = np.array([onset, peak, max(offset, peak), amplitude, rise, half - peak, area])
+        measured[i] = np.array([onset, peak, max(offset, peak), amplitude, rise, half, area])
         measured[i, :3] /= fs
         measured[i, 4:] /= fs
     return measured
@@ -196,3 +200,14 @@ def _crossing(smooth, start, stop, level, step):
             return frame + step * (smooth[frame] - level) / (smooth[frame] - smooth[frame + step])
         frame += step
     return np.nan
+
+
+@njit(cache=True)
+def _frames_above(smooth, start, stop, level):
+    """How many frames the trace, taken as straight between frames, is above ``level``: noise shortens and lengthens it alike."""
+    total = 0.0
+    for frame in range(start, stop):
+        low, high = min(smooth[frame], smooth[frame + 1]), max(smooth[frame], smooth[frame + 1])
+        if high > level:
+            total += 1.0 if low >= level else (high - level) / (high - low)
+    return total
