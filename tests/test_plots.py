@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from _fake_results import make_results
+from _fake_statistics import make_grouped
 from matplotlib.colors import to_hex
 
 from calcium_helpers import plots
 from calcium_helpers.containers import Footprints, Shifts, Traces
-from calcium_helpers.plots._style import ACCEPTED, REJECTED
+from calcium_helpers.plots._style import ACCEPTED, CLUSTERS, ORANGE, REJECTED
 from calcium_helpers.plots.display import envelope, nice_length, peaks
 
 
@@ -192,6 +193,119 @@ def test_funnel_bars_are_as_long_as_the_counts(fake_results):
     assert [bar.get_width() for bar in ax.patches] == fake_results.funnel["n"].tolist()
     assert ax.texts[1].get_text() == "30  same trace as a neighbour"
     assert "No candidates" in plots.show_funnel(pd.DataFrame(columns=["stage", "n", "why"])).texts[0].get_text()
+
+
+# --- statistics ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    return make_grouped(n_cells=60)
+
+
+def test_events_are_marked_on_their_trace(fake_results):
+    rows, events = [3, 9], fake_results.events
+    ax = plots.show_traces(fake_results.dff.select(rows), events=events)
+    orange = [line for line in ax.lines if line.get_color() == ORANGE]
+    for cell, line in zip(rows, orange, strict=True):
+        mine = events.table[events.table["roi"] == cell]
+        times = fake_results.dff.times_s
+        inside = np.zeros(len(times), bool)
+        for onset, offset in zip(mine["onset_s"], mine["offset_s"], strict=True):
+            inside |= (times > onset - 1e-6) & (times < offset + 1e-6)
+        assert np.array_equal(np.isfinite(line.get_ydata()), inside)
+    dots = [line for line in ax.lines if line.get_marker() == "."]
+    assert [len(line.get_xdata()) for line in dots] == [(events.table["roi"] == cell).sum() for cell in rows]
+
+
+def test_maps_and_rasters_follow_the_clusters(grouped):
+    results, found = grouped
+    order = found.cell_clusters.ids[found.cell_clusters.order]
+    ax = plots.show_heatmap(results.dff, found.cell_clusters)
+    assert ax.images[0].get_array().shape == (48, 700)
+    assert ax.images[0].get_array()[7].max() == pytest.approx(results.dff.values[order[7]].max())
+    strip = [to_hex(line.get_color()).lower() for line in ax.lines]
+    assert strip == [colour.lower() for colour in CLUSTERS[:3]]
+    raster = plots.show_raster(results.events, found.cell_clusters)
+    ticks = sorted((segment[0, 0], round(segment[:, 1].mean())) for c in raster.collections for segment in c.get_segments())
+    place = {int(cell): row for row, cell in enumerate(order)}
+    table = results.events.table[results.events.table["roi"].isin(order)]
+    wanted = sorted((onset, place[roi]) for onset, roi in zip(table["onset_s"], table["roi"], strict=True))
+    assert np.allclose(ticks, wanted)
+
+
+def test_clusters_of_another_recording_are_refused(grouped, fake_results):
+    with pytest.raises(ValueError, match=r"no row for the cells \[\d+.*same recording"):
+        plots.show_heatmap(fake_results.dff.select([4, 9]), grouped[1].cell_clusters)
+    with pytest.raises(ValueError, match="label must be one of"):
+        plots.show_alignment(grouped[1].alignment, "up")
+
+
+def test_correlation_shows_all_above_and_the_significant_below(grouped):
+    found = grouped[1]
+    order = found.cell_clusters.order
+    shown = np.asarray(plots.show_correlation(found.correlation, found.cell_clusters).images[0].get_array().filled(np.nan))
+    r, significant = found.correlation.r[np.ix_(order, order)], found.correlation.significant[np.ix_(order, order)]
+    upper, lower = np.triu_indices(48, 1), np.tril_indices(48, -1)
+    assert np.allclose(shown[upper], r[upper])
+    assert np.allclose(shown[lower], np.where(significant, r, 0)[lower])
+    assert np.isnan(np.diag(shown)).all()
+    low, high = plots.show_correlation(found.correlation, null=True, limit=0.3).images[0].get_clim()
+    assert (low, high) == (-0.3, 0.3)
+
+
+def test_distributions_count_every_cell(grouped):
+    cells, groups = grouped[1].cells, grouped[1].groups
+    ax = plots.show_distribution(cells, "rate", groups)
+    assert sum(bar.get_height() for bar in ax.patches) == 48
+    assert ax.get_xlabel() == "event rate (1/min)"
+    wanted = groups[groups["measure"] == "rate"].iloc[0]
+    assert ax.lines[0].get_xdata() == pytest.approx([wanted["low"], wanted["high"]])
+    assert plots.show_distribution(cells, "interval_cv").get_xlabel() == "variation (CV) of intervals"
+    assert plots.show_distribution(cells, "area").get_xlabel() == "area of events (ΔF/F s)"
+
+
+def test_spectra_show_the_median_cell_and_mark_rhythms(grouped):
+    found = grouped[1]
+    ax = plots.show_spectra(found.spectra, found.bands, found.rhythms)
+    middle = next(line for line in ax.lines if line.get_label() == "median cell")
+    assert np.allclose(middle.get_ydata(), np.median(found.spectra.power[:, 1:], axis=0))
+    mark = next(line for line in ax.lines if line.get_label() == "rhythm of a cell")
+    assert list(mark.get_xdata()) == [1.2]
+    assert {text.get_text() for text in ax.texts} == {"infraslow", "slow", "fast"}
+    assert plots.show_bands(found.bands).get_xticklabels()[1].get_text() == "slow\n0.1–1 Hz"
+
+
+def test_frames_stand_side_by_side_on_one_scale(fake_results):
+    ax = plots.show_frames(fake_results.strip)
+    shown = ax.images[0].get_array().filled(np.nan)
+    frames = fake_results.strip["corrected"].frames()
+    gap = 256 // 60
+    assert shown.shape == (3 * 256 + 2 * gap, 6 * 256 + 5 * gap)
+    assert np.allclose(shown[256 + gap : 512 + gap, 256 + gap : 512 + gap], frames[1])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["raw", "corrected", "denoised"]
+
+
+@pytest.mark.parametrize("n_cells", [0, 1, 20, 200])
+def test_statistics_are_drawn_with_units_at_any_number_of_cells(n_cells):
+    results, found = make_grouped(n_cells=n_cells, n_frames=600, shape=(128, 128))
+    clusters = found.cell_clusters
+    drawn = [
+        plots.show_heatmap(results.dff, clusters), plots.show_raster(results.events, clusters),
+        plots.show_raster(results.events), plots.show_raster(results.spikes, clusters),
+        plots.show_distribution(found.cells, "rate", found.groups), plots.show_bands(found.bands),
+        plots.show_spectra(found.spectra, found.bands, found.rhythms), plots.show_clusters(clusters),
+        plots.show_clusters(found.event_clusters), plots.show_cluster_choice(clusters), plots.show_lags(found.lagged),
+        plots.show_correlation(found.correlation, clusters), plots.show_correlation(found.correlation, null=True),
+        plots.show_distance(found.distance), plots.show_synchrony(found.synchrony), plots.show_frames(results.strip),
+        plots.show_alignment(found.alignment, "right"), plots.show_footprints(results.footprints, clusters=clusters),
+    ]  # fmt: skip
+    for ax in drawn:
+        ax.figure.canvas.draw()
+        assert ax.get_xlabel() or [text.get_text() for text in ax.texts]
+    if n_cells:
+        ax = plots.show_responses(found.alignment, int(found.ids[0]))
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["left", "right"]
 
 
 @pytest.mark.parametrize(("n_cells", "n_frames"), [(0, 100), (1, 100), (3, 1), (0, 1), (50, 1)])

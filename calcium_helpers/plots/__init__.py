@@ -1,15 +1,38 @@
 """Pictures of the containers: ``show_*(data, *, ax=None) -> Axes``. Each draws what it is given and computes no result."""
 
-from calcium_helpers.plots.curves import show_funnel, show_raster, show_shifts, show_template_correlation, show_traces
-from calcium_helpers.plots.images import outline, show_footprints, show_image
+from calcium_helpers.plots.activity import show_heatmap, show_raster, show_traces
+from calcium_helpers.plots.images import outline, show_footprints, show_frames, show_image
+from calcium_helpers.plots.measures import show_alignment, show_bands, show_distribution, show_responses, show_spectra
+from calcium_helpers.plots.networks import (
+    show_cluster_choice,
+    show_clusters,
+    show_correlation,
+    show_distance,
+    show_lags,
+    show_synchrony,
+)
+from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
 
 __all__ = [
     "outline",
+    "show_alignment",
+    "show_bands",
+    "show_cluster_choice",
+    "show_clusters",
+    "show_correlation",
+    "show_distance",
+    "show_distribution",
     "show_footprints",
+    "show_frames",
     "show_funnel",
+    "show_heatmap",
     "show_image",
+    "show_lags",
     "show_raster",
+    "show_responses",
     "show_shifts",
+    "show_spectra",
+    "show_synchrony",
     "show_template_correlation",
     "show_traces",
 ]

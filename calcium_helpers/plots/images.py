@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from contourpy import contour_generator
 
-from calcium_helpers.containers import Footprints
-from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new
+from calcium_helpers.containers import Footprints, Movie
+from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new, cluster_colour, say
 from calcium_helpers.plots.display import display_limits, nice_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from calcium_helpers.stats import Clustering
 
 LABELLED_CELLS = 30
 
@@ -73,6 +75,7 @@ def show_footprints(
     background: np.ndarray | None = None,
     *,
     accepted: Sequence[bool] | np.ndarray | None = None,
+    clusters: Clustering | None = None,
     pixel_um: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -86,6 +89,8 @@ def show_footprints(
         Image under the outlines; black by default.
     accepted : array of bool, shape (N,), optional
         Accepted cells are solid orange, the others dashed blue; all accepted by default.
+    clusters : Clustering, optional
+        Shows the cells that were clustered alone, in the colours of their clusters.
     pixel_um : float, optional
         Side of a pixel, micrometres; draws a scale bar.
     ax : Axes, optional
@@ -110,16 +115,61 @@ def show_footprints(
     if accepted.shape != (len(footprints),):
         raise ValueError(f"accepted must have one entry a cell ({len(footprints)}), got shape {accepted.shape}")
     ax = show_image(background, pixel_um=pixel_um, ax=axes_or_new(ax, width=6.5, height=6))
-    for kept, colour, style, name in ((True, ACCEPTED, "-", "accepted"), (False, REJECTED, "--", "rejected")):
-        rows = np.flatnonzero(accepted == kept)
+    kinds = [(accepted, ACCEPTED, "-", "accepted"), (~accepted, REJECTED, "--", "rejected")]
+    if clusters is not None:
+        members = [(label, clusters.ids[clusters.labels == label]) for label in np.unique(clusters.labels).tolist()]
+        kinds = [
+            (np.isin(footprints.ids, ids), cluster_colour(label), "-", f"cluster {label}" if label >= 0 else "none")
+            for label, ids in members
+        ]
+    for mine, colour, style, name in kinds:
+        rows = np.flatnonzero(mine)
         lines = [line[:, ::-1] for row in rows for line in outline(footprints, int(row))]
         if lines:
             width = 1.3 if len(footprints) <= 500 else 0.8
             ax.add_collection(LineCollection(lines, colors=colour, linestyles=style, linewidths=width, label=name))
     if len(footprints):
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
+        columns = 2 if clusters is None else 4
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, frameon=False, borderpad=0)
     if len(footprints) <= LABELLED_CELLS:
         _label(ax, footprints)
+    return ax
+
+
+def show_frames(strip: Mapping[str, Movie], *, ax: Axes | None = None) -> Axes:
+    """Show a few frames of one or more movies of the same recording: a row a movie, all on one scale of brightness.
+
+    Parameters
+    ----------
+    strip : mapping of str to Movie
+        Names and short movies of one shape, such as ``Results.strip``.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        Frames from left to right with their times in seconds.
+    """
+    ax = axes_or_new(ax, width=10, height=1 + 1.7 * len(strip))
+    if not strip:
+        return say(ax, "No frames to show")
+    first = next(iter(strip.values()))
+    n, height, width = first.shape
+    gap = max(1, width // 60)
+    # Frames side by side with a gap that stays blank.
+    rows = [
+        np.pad(movie.frames().astype(float), ((0, 0), (0, gap), (0, gap)), constant_values=np.nan) for movie in strip.values()
+    ]
+    mosaic = np.concatenate([np.concatenate(list(frames), axis=1) for frames in rows])[:-gap, :-gap]
+    low, high = display_limits(mosaic)
+    ax.imshow(mosaic, cmap="gray", vmin=low, vmax=high)
+    times = np.arange(n) / first.fs if first.times_s is None else first.times_s
+    ax.set_xticks((width + gap) * np.arange(n) + width / 2, [f"{time:.3g}" for time in times])
+    ax.set_yticks((height + gap) * np.arange(len(strip)) + height / 2, list(strip), rotation=90, va="center")
+    ax.tick_params(length=0)
+    ax.set_xlabel("time (s)")
+    ax.spines[:].set_visible(False)
     return ax
 
 
