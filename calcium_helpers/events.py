@@ -204,7 +204,7 @@ def _crossing(smooth, start, stop, level, step):
 
 @njit(cache=True)
 def _frames_above(smooth, start, stop, level):
-    """How many frames the trace, taken as straight between frames, is above ``level``: noise shortens and lengthens it alike."""
+    """Return how long the trace, straight between frames, is above ``level``, in frames: noise adds as much as it takes."""
     total = 0.0
     for frame in range(start, stop):
         low, high = min(smooth[frame], smooth[frame + 1]), max(smooth[frame], smooth[frame + 1])
