@@ -26,7 +26,10 @@ EPILOG = """examples:
       recordings known by name
 """
 
-OPTION_OF = {"max_memory_gb": "--max-memory", "register_on": "--register-on", "regions": "--rois"}
+OPTION_OF = {
+    "max_memory_gb": "--max-memory", "register_on": "--register-on", "regions": "--rois",
+    "false_positives_per_min": "--false-positives",
+}  # fmt: skip
 """What users of the command line know an argument as."""
 
 

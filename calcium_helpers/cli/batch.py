@@ -30,7 +30,7 @@ COLUMNS = ("path", "status", "message", "cells", "seconds", "report")
 NOT_IN_A_TABLE = {"movies", "out", "run", "quiet", "verbose", "dry_run", "preview"}
 GROUPS = {"condition", "subject"}
 """Columns of a table that are no options: what `comparison.html` compares."""
-FILES = ("path", "rois")
+FILES = ("path", "rois", "stimuli")
 YES, NO = {"1", "yes", "true", "x"}, {"0", "no", "false"}
 LOG, STAMP = "log.txt", "done.json"
 
@@ -215,8 +215,8 @@ def _failure(code: int, log: Path) -> dict[str, str]:
 
 def _key(entry: Entry) -> str:
     """Hash options and files, by size and time of change: another key means that it must be analysed again."""
-    rois = entry.options.rois
-    named = [entry.path, *([rois, str(Path(rois).with_name("iscell.npy"))] if rois else [])]
+    rois, stimuli = entry.options.rois, entry.options.stimuli
+    named = [entry.path, *([rois, str(Path(rois).with_name("iscell.npy"))] if rois else []), *([stimuli] if stimuli else [])]
     files = sorted(file for name in named for file in glob(name) or [name])
     files += [str(file) for name in files if Path(name).is_dir() for file in sorted(Path(name).iterdir())]
     stats = [(name, Path(name).stat().st_size, Path(name).stat().st_mtime_ns) for name in files if Path(name).exists()]

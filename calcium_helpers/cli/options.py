@@ -15,6 +15,11 @@ outcomes.csv there says how it went"""
 ROIS = """your own regions in the place of detection: label image or stack of masks (.tif, .npy, .npz), suite2p's stat.npy,
 or an earlier results.h5. They must lie as in the motion-corrected movie (--no-motion if yours is corrected already)"""
 
+FALSE_POSITIVES = "events a minute that noise alone may set off in each cell (default: 0.1)"
+
+STIMULI = """times of stimuli, a table (.csv) with the column onset_s (seconds from the first frame) and, if there are
+several kinds, label: adds averages around them"""
+
 
 def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add the command ``report``."""
@@ -45,6 +50,8 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     steps.add_argument("--max-cells", type=int, metavar="N", help="keep at most so many cells, the best")
     steps.add_argument("--rois", metavar="FILE", help=ROIS)
     steps.add_argument("--neuropil", type=_share, metavar="SHARE", help="of the surrounding light to take out: 0..1, or fit")
+    steps.add_argument("--false-positives", type=float, default=0.1, metavar="RATE", help=FALSE_POSITIVES)
+    steps.add_argument("--stimuli", metavar="FILE", help=STIMULI)
     steps.add_argument("--device", default="cpu", help="cpu or cuda (motion correction)")
     steps.add_argument("--save-movie", action="store_true", help="also write motion_corrected.tif")
     trial = report.add_argument_group("before a long run")

@@ -21,6 +21,7 @@ from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.pipeline import Given, PipelineConfig, Plan
 from calcium_helpers.results import Results, Simulation
 from calcium_helpers.simulate import OFFSET
+from calcium_helpers.stats import Statistics, read_stimuli, state_numbers
 
 DEMO = "demo_2p"
 ABOUT = ("fs", "pixel_um", "dataset", "channel", "plane")
@@ -45,6 +46,7 @@ class Job(NamedTuple):
 def run_one(options: argparse.Namespace) -> int:
     """Analyse a movie and write the report, or say what that takes."""
     whole = job = open_job(options)
+    stimuli = None if options.stimuli is None else read_stimuli(options.stimuli)
     if options.preview is not None:
         job = _preview(whole, options.preview)
     plan = job.plan(options)
@@ -53,15 +55,17 @@ def run_one(options: argparse.Namespace) -> int:
         print(_steps(plan, job.out))
         return 0
     from calcium_helpers.report import write_report, write_tables
+    from calcium_helpers.stats import analyse
 
     results = pipeline.run(
         job.movie, job.config, given=job.given, out=job.out, device=options.device, max_memory_gb=options.max_memory,
         save_movie=options.save_movie, progress=not options.quiet,
     )  # fmt: skip
     truth = job.given.truth
-    page = write_report(results, job.out, truth=None if truth is None else truth.footprints)
-    write_tables(results, job.out)
-    print(_found(results))
+    statistics = analyse(results, stimuli=stimuli)
+    page = write_report(results, job.out, truth=None if truth is None else truth.footprints, statistics=statistics)
+    write_tables(results, job.out, statistics=statistics)
+    print(_found(results, statistics))
     print(f"report: {page}   tables, results.h5 and the intermediates (work/) lie beside it")
     if options.preview is not None:
         print(f"the whole recording, {_size(whole.movie)}: {_takes(_scaled(whole.plan(options), plan, results))}")
@@ -109,6 +113,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         detector=options.detector,
         indicator=options.indicator,
         **({} if options.neuropil is None else {"neuropil": options.neuropil}),
+        false_positives_per_min=options.false_positives,
         offset=options.offset if options.offset is not None else (OFFSET if simulated else 0.0),
         denoise=DenoiseConfig() if options.denoise else None,
         cnmf=CNMFConfig(diameter_px=options.diameter_px, max_cells=options.max_cells),
@@ -176,13 +181,19 @@ def _steps(plan: Plan, out: Path) -> str:
     return "\n".join([*lines, "nothing was written; times are scaled from a machine with two cores"])
 
 
-def _found(results: Results) -> str:
+def _found(results: Results, statistics: Statistics) -> str:
     """Sum up a run in a few lines."""
     summary = results.summary
     cells = f"{summary['n_accepted']} cells accepted of {summary['n_components']} components"
     if summary["detector"] == "rois":
         cells = f"{summary['n_accepted']} regions as given"
     lines = [f"{cells}, in {summary['seconds_total']:.0f} s"]
+    stated = state_numbers(statistics)
+    if stated["n_events"]:
+        lines.append(
+            f"{stated['n_events']} events, {stated['events_per_min']:.2g} a minute and cell; {stated['n_correlated_pairs']} of "
+            f"{stated['n_pairs']} pairs correlated; {stated['n_synchronous']} synchronous events"
+        )
     if summary["motion"]:
         motion = summary["motion"]
         lines.append(
