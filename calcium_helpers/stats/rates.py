@@ -1,4 +1,4 @@
-"""How often, how regularly and how strongly each cell or group of cells was active, with intervals that hold at small numbers."""
+"""How often, how regularly and how strongly each cell was active, with intervals that hold at small numbers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def measure_cells(
     Intervals of ``rate`` and ``interval`` are those of a Poisson count (Garwood 1936, doi:10.1093/biomet/28.3-4.437) whose
     variance is the mean times a dispersion, never below 1: the variance over the mean of the counts in eight parts of the
     recording (Wedderburn 1974, doi:10.1093/biomet/61.3.439). So they hold for bursts too. A cell with few events borrows
-    from the dispersion of all the cells. The other intervals are studentised bootstraps (Efron & Tibshirani 1993,
-    doi:10.1201/9780429246593) with the levels of Student's t, widened where consecutive values resemble each other. An interval
-    that the data cannot carry is NaN: below 3 bursts (for the rate: where all cells together have fewer than 10 too), 5 values for a mean, 15 intervals for
-    ``interval_cv``. A cell without events has the rate 0 and an upper bound. An interval speaks of the recording's own
-    conditions; it cannot know of changes slower than the recording.
+    from the dispersion of all the cells. That of ``interval_cv`` is a jackknife (Miller 1974, doi:10.1093/biomet/61.1.1), the
+    others are studentised bootstraps (Efron & Tibshirani 1993, doi:10.1201/9780429246593), widened where consecutive values
+    resemble each other. An interval that the data cannot carry is NaN: below 3 bursts where all cells together have fewer than
+    10, 5 values for a mean, 15 intervals for ``interval_cv``. A cell without events has the rate 0 and an upper bound. No
+    interval knows of changes slower than the recording, or of bursts where a lone cell has 0 to 2 events.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def measure_cells(
         )
     rows = pd.Index(ids).get_indexer(table["roi"])
     trains = _by_cell(onsets, rows, len(ids))
-    dispersion, few, fewer = _estimate_dispersion(trains, duration_s, confidence)
-    found = {"rate": _measure_rate(trains, dispersion, fewer, duration_s, confidence)}
+    dispersion, few = _estimate_dispersion(trains, duration_s, confidence)
+    found = {"rate": _measure_rate(trains, dispersion, few, duration_s, confidence)}
     gaps = [np.diff(train) for train in trains]
     found["interval"] = _measure_interval(gaps, dispersion, few, confidence)
     found["interval_cv"] = _measure_variation(gaps, few, confidence)
@@ -156,10 +156,8 @@ def _by_cell(values: np.ndarray, rows: np.ndarray, n_cells: int) -> list[np.ndar
     return np.split(values[order], np.cumsum(np.bincount(rows, minlength=n_cells))[:-1]) if n_cells else []
 
 
-def _estimate_dispersion(
-    trains: list[np.ndarray], duration_s: float, confidence: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Variance over mean of each cell's counts, at least 1; whether its own bursts are too few; whether all cells' are too."""
+def _estimate_dispersion(trains: list[np.ndarray], duration_s: float, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Variance over mean of each cell's counts, at least 1, and whether bursts are too few to tell it, in all cells together."""
     edges = np.linspace(0, duration_s, _BLOCKS + 1)
     counts = np.array([np.histogram(train, edges)[0] for train in trains]).reshape(-1, _BLOCKS)
     variance, n = counts.var(axis=1, ddof=1), counts.sum(axis=1)
@@ -169,8 +167,8 @@ def _estimate_dispersion(
     # Student's t over the normal pays for a variance known from eight counts; cubed as the counts of bursts are skewed.
     level = (1 + confidence) / 2
     widened = own * (stats.t.ppf(level, _BLOCKS - 1) / stats.norm.ppf(level)) ** 3
-    few = (n >= _FEWEST_BURSTS) & (n < _FEWEST_BURSTS * own)
-    return np.maximum(np.maximum(shrunk, widened), 1), few, few & (n.sum() < _POOLED * pooled)
+    few = (n >= _FEWEST_BURSTS) & (n < _FEWEST_BURSTS * own) & (n.sum() < _POOLED * pooled)
+    return np.maximum(np.maximum(shrunk, widened), 1), few
 
 
 def _measure_rate(
@@ -192,7 +190,7 @@ def _measure_interval(gaps: list[np.ndarray], dispersion: np.ndarray, few: np.nd
 
 
 def _measure_variation(gaps: list[np.ndarray], few: np.ndarray, confidence: float) -> np.ndarray:
-    """Coefficient of variation; its interval from the jackknife of its logarithm (Miller 1974, doi:10.1093/biomet/61.1.1)."""
+    """Columns n, coefficient of variation, low, high: a jackknife of its logarithm."""
     found = np.full((len(gaps), 4), np.nan)
     for row, gap in enumerate(gaps):
         n = found[row, 0] = len(gap)
@@ -235,7 +233,7 @@ def _measure_means(samples: list[np.ndarray], confidence: float, seed: int, *, o
             quantiles[row] = np.quantile(t, [1 - tail, tail])
         if ordered:
             lagged = (away[:, 1:] * away[:, :-1]).sum(axis=1) / np.maximum((away**2).sum(axis=1), 1e-300)
-            like = np.clip(lagged + 2 / n, 0, 0.8)  # less the bias of few values
+            like = np.clip(lagged + 1 / n + 0.5 / np.sqrt(n), 0, 0.8)  # less its bias, plus half its error
             error *= np.sqrt((1 + like) / (1 - like))
         found[rows, 2:] = mean[:, None] - quantiles * error[:, None]
     return found
