@@ -9,6 +9,7 @@ from calcium_helpers.plots.networks import (
     show_correlation,
     show_distance,
     show_lags,
+    show_stability,
     show_synchrony,
 )
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
@@ -32,6 +33,7 @@ __all__ = [
     "show_responses",
     "show_shifts",
     "show_spectra",
+    "show_stability",
     "show_synchrony",
     "show_template_correlation",
     "show_traces",

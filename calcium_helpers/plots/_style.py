@@ -33,6 +33,11 @@ def cluster_colour(label: int) -> str:
     return CLUSTERS[label % len(CLUSTERS)] if label >= 0 else "#b4bcc3"
 
 
+def cluster_name(label: int) -> str:
+    """Return the name of a cluster as tables have it: from 1 on, 0 for none."""
+    return str(label + 1) if label >= 0 else "none"
+
+
 def say(ax: Axes, message: str) -> Axes:
     """Write a message into axes that have nothing to show."""
     ax.text(0.5, 0.5, message, ha="center", va="center", color=MUTED, transform=ax.transAxes)

@@ -15,6 +15,7 @@ from calcium_helpers.plots._style import (
     VERMILLION,
     axes_or_new,
     cluster_colour,
+    cluster_name,
     rows_of,
     say,
     strip_frame,
@@ -202,8 +203,7 @@ def _name_rows(ax: Axes, ids: np.ndarray, clusters: Clustering | None) -> None:
             solid_capstyle="butt",
         )
         if stop - start > len(labels) / 40:
-            name = "–" if label < 0 else str(label)
-            ax.text(1.018, (start + stop - 1) / 2, name, transform=place, va="center", fontsize=8)
+            ax.text(1.018, (start + stop - 1) / 2, cluster_name(label), transform=place, va="center", fontsize=8)
 
 
 def _stacking_step(values: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from contourpy import contour_generator
 
 from calcium_helpers.containers import Footprints, Movie
-from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new, cluster_colour, say
+from calcium_helpers.plots._style import ACCEPTED, INK, REJECTED, axes_or_new, cluster_colour, cluster_name, say
 from calcium_helpers.plots.display import display_limits, nice_length
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def show_footprints(
     if clusters is not None:
         members = [(label, clusters.ids[clusters.labels == label]) for label in np.unique(clusters.labels).tolist()]
         kinds = [
-            (np.isin(footprints.ids, ids), cluster_colour(label), "-", f"cluster {label}" if label >= 0 else "none")
+            (np.isin(footprints.ids, ids), cluster_colour(label), "-", f"cluster {cluster_name(label)}")
             for label, ids in members
         ]
     for mine, colour, style, name in kinds:

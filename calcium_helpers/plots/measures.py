@@ -43,7 +43,8 @@ def show_distribution(cells: pd.DataFrame, measure: str, groups: pd.DataFrame | 
     measure : str
         Which of its measures.
     groups : DataFrame, optional
-        As `stats.measure_groups` gives it: the mean over the cells of each group, with its interval, is drawn above.
+        As `stats.measure_groups` gives it: the mean over the cells of each group, with its interval, is drawn
+        above, the first in red and the others in the colours of clusters.
     ax : Axes, optional
         Where to draw; a new figure by default.
 

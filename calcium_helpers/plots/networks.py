@@ -17,6 +17,7 @@ from calcium_helpers.plots._style import (
     VERMILLION,
     axes_or_new,
     cluster_colour,
+    cluster_name,
     pretty_unit,
     say,
     strip_frame,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 
 MARKERS = "o^sDvP*X"
+TRUSTED_STABILITY = 0.6
+NAMED_CELLS = 30
 
 
 def show_clusters(clusters: Clustering, x: str | None = None, y: str | None = None, *, ax: Axes | None = None) -> Axes:
@@ -62,7 +65,7 @@ def show_clusters(clusters: Clustering, x: str | None = None, y: str | None = No
             "linewidths": 0,
         }
         look |= {"s": float(np.clip(8000 / n, 2, 25)), "alpha": 0.7 if n < 500 else 0.3, "rasterized": n > MANY_MARKS // 20}
-        ax.scatter(part[x], part[y], label="none" if label < 0 else f"{label}", **look)
+        ax.scatter(part[x], part[y], label=cluster_name(int(label)), **look)
     ax.set(xlabel=str(x), ylabel=str(y))
     legend = ax.legend(title="cluster", frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for handle in legend.legend_handles:
@@ -103,6 +106,36 @@ def show_cluster_choice(clusters: Clustering, *, ax: Axes | None = None) -> Axes
     return ax
 
 
+def show_stability(clusters: Clustering, *, ax: Axes | None = None) -> Axes:
+    """Show how much of each cluster is found again in bootstrap samples.
+
+    Parameters
+    ----------
+    clusters : Clustering
+        Of cells or of events.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        Clusters, the first at the top; mean Jaccard overlap from 0 to 1. What stays below the line at 0.6 should not be trusted
+        (Hennig 2007, doi:10.1016/j.csda.2006.11.025).
+    """
+    ax = axes_or_new(ax, width=4, height=2)
+    if not len(clusters.stability):
+        return say(ax, "Nothing was clustered")
+    numbers = np.arange(len(clusters.stability))
+    ax.barh(numbers, clusters.stability, color=[cluster_colour(label) for label in numbers.tolist()], height=0.7)
+    ax.axvline(TRUSTED_STABILITY, color=INK, linestyle="--", linewidth=1)
+    sizes = np.bincount(clusters.labels[clusters.labels >= 0], minlength=len(numbers))
+    ax.set_yticks(numbers, [f"{label + 1} (n = {n})" for label, n in zip(numbers, sizes, strict=True)], fontsize=8)
+    ax.set(xlabel="stability (Jaccard)", ylabel="cluster", xlim=(0, 1))
+    ax.invert_yaxis()
+    strip_frame(ax)
+    return ax
+
+
 def show_correlation(
     correlation: Correlation, clusters: Clustering | None = None, *, null: bool = False, limit: float | None = None,
     ax: Axes | None = None,
@@ -125,7 +158,7 @@ def show_correlation(
     Returns
     -------
     Axes
-        Cells in the order drawn; red above 0, blue below, grey on the diagonal.
+        Cells in the order drawn; red above 0, blue below, grey on the diagonal and where a cell has no correlation.
     """
     ax = axes_or_new(ax, width=5, height=4.4)
     n = len(correlation.ids)
@@ -138,16 +171,26 @@ def show_correlation(
         shown, significant = shown[np.ix_(order, order)], correlation.significant[np.ix_(order, order)]
         shown[below & ~significant] = 0
     np.fill_diagonal(shown, np.nan)
-    limit = limit or max(float(np.nanpercentile(np.abs(shown), 99.5)), 1e-3)
+    finite = np.abs(shown[np.isfinite(shown)])
+    limit = limit or (max(float(np.percentile(finite, 99.5)), 1e-3) if finite.size else 1.0)
     # Cells that share a pixel of the screen are averaged before they are coloured.
     drawn = ax.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation_stage="data")
     ax.set_facecolor("#b4bcc3")
     ax.figure.colorbar(drawn, ax=ax, label=correlation.method, shrink=0.85)
+    name, places, ticks = "cells", np.arange(0), []
+    if n <= NAMED_CELLS and not null:
+        name, places, ticks = "cell id", np.arange(n), [str(i) for i in correlation.ids[order]]
+    elif clusters is not None and not null:
+        kinds, where = np.unique(clusters.labels[order], return_inverse=True)
+        name, ticks = "cells by cluster", [cluster_name(int(label)) for label in kinds]
+        places = np.bincount(where, np.arange(n)) / np.bincount(where)
     if clusters is not None and not null:
         for border in np.flatnonzero(np.diff(clusters.labels[order])) + 0.5:
             ax.axhline(border, color=INK, linewidth=0.6)
             ax.axvline(border, color=INK, linewidth=0.6)
-    ax.set(xlabel="cells" + (" by cluster" if clusters is not None and not null else ""), ylabel="cells")
+    ax.set_xticks(places, ticks, fontsize=7, rotation=90)
+    ax.set_yticks(places, ticks, fontsize=7)
+    ax.set(xlabel=name, ylabel=name)
     return ax
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from calcium_helpers.containers import Footprints
+from calcium_helpers.containers import Events, Footprints
 from calcium_helpers.plots import outline
 from calcium_helpers.plots.display import display_limits, envelope, peaks
-from calcium_helpers.report.numbers import CELL_LABELS, format_value
+from calcium_helpers.report.numbers import CELL_LABELS, MEASURES, format_value
 from calcium_helpers.report.tables import cells_by_id
 from calcium_helpers.results import Results
+
+if TYPE_CHECKING:
+    from calcium_helpers.stats import Statistics
 
 # With the spikes about 4 MB of text at any number of cells: of 2000 cells 1000 samples each, which is what their panel shows.
 TRACE_BYTES, LONGEST_TRACE, SHORTEST_TRACE = 2_000_000, 4_000, 64
@@ -46,8 +50,8 @@ class Explorer(NamedTuple):
     data: dict[str, Any]
 
 
-def build_explorer(results: Results, *, truth: Footprints | None = None) -> Explorer:
-    """Collect what the interactive view needs.
+def build_explorer(results: Results, statistics: Statistics, *, truth: Footprints | None = None) -> Explorer:
+    """Collect what the interactive views need.
 
     Raises
     ------
@@ -64,19 +68,47 @@ def build_explorer(results: Results, *, truth: Footprints | None = None) -> Expl
         for row in np.argsort(-footprints.area_px, kind="stable")
     ]
     n_samples = int(np.clip(TRACE_BYTES // max(1, len(footprints)), SHORTEST_TRACE, LONGEST_TRACE))
-    rows = cells.drop(columns="accepted").rename(columns=CELL_LABELS)
+    duration_s = results.dff.n_frames / results.dff.fs
+    rows = _with_measures(cells.drop(columns="accepted"), statistics)
+    place = pd.Series(range(len(cells)), index=cells.index)
+    clusters = statistics.cell_clusters
     data = {
         "ids": footprints.ids.tolist(),
         "accepted": cells["accepted"].tolist(),
         "columns": list(map(str, rows.columns)),
         "rows": [[_cell_text(value) for value in row] for row in rows.itertuples(index=False)],
         "centres": np.round(footprints.centroids + 0.5, 1).tolist(),
-        "duration_s": results.dff.n_frames / results.dff.fs,
+        "order": place[clusters.ids[clusters.order]].tolist(),
+        "clusters": pd.Series(clusters.labels, index=clusters.ids).reindex(cells.index, fill_value=-1).tolist(),
+        "duration_s": duration_s,
+        "events": _pack_events(results.events, results.footprints.ids, duration_s),
         "dff": _quantise(envelope(results.dff.values, n_samples)),
         "spikes": _quantise(peaks(results.spikes.values, n_samples // 2)),
     }
     paths = [] if truth is None else [svg_path(truth, row, max_points=max_points) for row in range(len(truth))]
     return Explorer(outlines, paths, _images(results), data)
+
+
+def _with_measures(cells: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """Add to each accepted cell its cluster and what was measured of its events; the words come last."""
+    measured = statistics.cells.pivot(index="roi", columns="measure", values="value").reindex(cells.index)
+    clusters = statistics.cell_clusters
+    label = pd.Series(clusters.labels, index=clusters.ids).reindex(cells.index)
+    added = {"cluster": [str(int(value) + 1) if value >= 0 else None for value in label]}
+    added |= {name: measured[measure] for measure, name in MEASURES.items() if measure in measured}
+    table = cells.assign(**added).rename(columns=CELL_LABELS)
+    words = [name for name in table if name == "reason"]
+    return table[[name for name in table if name not in words] + words]
+
+
+def _pack_events(events: Events, ids: np.ndarray, duration_s: float) -> dict[str, Any]:
+    """Pack times, cell by cell, as shares of the recording in 16 bits: of 10 min, to a hundredth of a second."""
+    table = events.table[events.table["roi"].isin(ids)]
+    row = pd.Series(range(len(ids)), index=ids)[table["roi"]].to_numpy()
+    table = table.iloc[np.argsort(row, kind="stable")]
+    times = table[["onset_s", "peak_s", "offset_s"]].to_numpy(dtype=float).T / max(duration_s, 1e-9)
+    text = base64.b64encode(np.round(65535 * np.clip(times, 0, 1)).astype("<u2").tobytes()).decode()
+    return {"counts": np.bincount(row, minlength=len(ids)).tolist(), "bytes": text}
 
 
 def _images(results: Results) -> dict[str, dict[str, str]]:

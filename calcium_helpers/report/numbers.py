@@ -22,6 +22,7 @@ HEADLINE = (
     ("n_accepted", "cells accepted", ""),
     ("duration_s", "recorded", "s"),
     ("median_snr", "median SNR", ""),
+    ("statistics.events_per_min", "calcium events per cell", "per min"),
     ("motion.rms_shift_px", "RMS motion", "px"),
     ("truth.f1", "F1 against truth", ""),
 )
@@ -45,11 +46,32 @@ CELLS = (
     ("denoising.median_noise_before", "Median noise level without denoising", "ΔF/F"),
     ("denoising.share_removed", "Share of the noise's variance that denoising removed", ""),
     ("denoising.gain", "Denoising lowers the noise", "times"),
-    ("mean_rate", "Mean rate of spike events", "per min"),
     ("decay_s", "Decay of calcium used for spikes", "s"),
     ("rise_s", "Rise of calcium used for spikes", "s"),
     ("seconds_total", "Time the run took", "s"),
 )
+# Spikes and events are two things, and their rates must not be taken for each other.
+EVENTS = (
+    ("statistics.n_events", "Calcium events (transients) of accepted cells", ""),
+    ("statistics.events_per_min", "Calcium events, mean of accepted cells", "per min"),
+    ("parameters.false_positives_per_min", "False events allowed in noise alone, each cell", "per min"),
+    ("statistics.median_amplitude", "Median amplitude of events", "ΔF/F"),
+    ("statistics.median_rise_s", "Median rise of events", "s"),
+    ("statistics.median_half_decay_s", "Median half-decay of events", "s"),
+    ("statistics.n_event_clusters", "Kinds (clusters) of events", ""),
+    ("mean_rate", "Inferred spikes (frames with any, not calcium events), mean of accepted cells", "per min"),
+)
+CLUSTERS = (("statistics.n_cell_clusters", "Clusters of cells", ""),)
+FREQUENCY = (("statistics.n_rhythmic", "Cells with a rhythm beyond chance", ""),)
+CORRELATION = (
+    ("statistics.n_pairs", "Pairs of cells", ""),
+    ("statistics.n_correlated_pairs", "Pairs correlated beyond chance", ""),
+    ("statistics.n_lagged_pairs", "The same at their best lag", ""),
+    ("statistics.n_coincident_pairs", "Pairs whose events coincide beyond chance (tiling)", ""),
+    ("statistics.mean_correlation", "Mean correlation of all pairs", ""),
+)
+SYNCHRONY = (("statistics.n_synchronous", "Synchronous events", ""),)
+RESPONSES = (("statistics.n_responsive", "Cells that respond beyond chance", ""),)
 MOTION = (
     ("motion.mode", "Kind of correction", ""),
     ("motion.estimated_on", "Estimated on", ""),
@@ -75,7 +97,16 @@ TRUTH = (
     ("truth.rigid_rms_px", "Motion error, rigid part (RMS)", "px"),
     ("truth.field_rms_px", "Motion error over the field (RMS)", "px"),
 )
+GROUPS = {
+    "headline": HEADLINE, "recording": RECORDING, "cells": CELLS, "motion": MOTION, "truth": TRUTH, "events": EVENTS,
+    "clusters": CLUSTERS, "frequency": FREQUENCY, "correlation": CORRELATION, "synchrony": SYNCHRONY, "responses": RESPONSES,
+}  # fmt: skip
 CELL_LABELS = {"y_px": "y (px)", "x_px": "x (px)", "area_px": "area (px)", "snr": "SNR", "reason": "reason"}
+# Measures of the tidy table of cells that the page's table of cells shows.
+MEASURES = {
+    "rate": "events (1/min)", "interval": "interval (s)", "amplitude": "amplitude (ΔF/F)", "rise": "rise (s)",
+    "half_decay": "half-decay (s)",
+}  # fmt: skip
 
 
 def facts(summary: Mapping[str, Any], rows: tuple[tuple[str, str, str], ...]) -> list[Fact]:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from calcium_helpers.containers import Footprints
 from calcium_helpers.io.save import atomic_path
 from calcium_helpers.plots.display import nice_length
-from calcium_helpers.report import numbers
+from calcium_helpers.report import activity, numbers, recording
 from calcium_helpers.report.explorer import build_explorer
 from calcium_helpers.report.figures import draw_pictures
-from calcium_helpers.report.tables import cells_by_id, stated_numbers
+from calcium_helpers.report.tables import stated_numbers
 from calcium_helpers.results import Results
 
+if TYPE_CHECKING:
+    from calcium_helpers.stats import Statistics
+
 FOLDER = Path(__file__).parent
+# In this order, as one script: the others use what the first defines.
+SCRIPTS = ("cells.js", "trace.js", "map.js", "raster.js", "table.js", "start.js")
 
 
-def write_report(results: Results, out_dir: str | Path, *, title: str | None = None, truth: Footprints | None = None) -> Path:
-    """Write ``report.html``.
+def write_report(
+    results: Results,
+    out_dir: str | Path,
+    *,
+    title: str | None = None,
+    truth: Footprints | None = None,
+    statistics: Statistics | None = None,
+) -> Path:
+    """Write ``report.html``, and each of its pictures as PNG and SVG into the folder ``figures``.
 
     Every number on the page comes from ``results.summary`` or a table of the results; `write_tables` writes the same ones.
 
@@ -34,6 +46,8 @@ def write_report(results: Results, out_dir: str | Path, *, title: str | None = N
         Heading of the page; "Calcium imaging report" by default.
     truth : Footprints, optional
         True footprints, where they are known; drawn beside those found.
+    statistics : Statistics, optional
+        Of these results; by default `stats.analyse` measures them.
 
     Returns
     -------
@@ -49,34 +63,40 @@ def write_report(results: Results, out_dir: str | Path, *, title: str | None = N
     """
     if truth is not None and not isinstance(truth, Footprints):
         raise TypeError(f"truth must be Footprints or None, got {type(truth).__name__}; of a Simulation pass .footprints")
+    if statistics is None:
+        from calcium_helpers.stats import analyse
+
+        statistics = analyse(results)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("template.html").render(_context(results, title or "Calcium imaging report", truth))
+    context = _context(results, statistics, truth)
+    context["title"] = title or "Calcium imaging report"
+    context["pictures"] = draw_pictures({**recording.DRAWERS, **activity.DRAWERS}, results, statistics, out_dir)
+    page = environment.get_template("template.html").render(context)
     path = out_dir / "report.html"
     with atomic_path(path) as part:
         part.write_text(page, encoding="utf-8")
     return path
 
 
-def _context(results: Results, title: str, truth: Footprints | None) -> dict[str, Any]:
-    stated = stated_numbers(results)
-    groups = {name: getattr(numbers, name.upper()) for name in ("headline", "recording", "cells", "motion", "truth")}
+def _context(results: Results, statistics: Statistics, truth: Footprints | None) -> dict[str, Any]:
+    stated = stated_numbers(results, statistics)
+    scripts = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return {
-        "title": title,
-        "facts": {name: numbers.facts(stated, rows) for name, rows in groups.items()},
+        "facts": {name: numbers.facts(stated, rows) for name, rows in numbers.GROUPS.items()},
         "warnings": stated.get("warnings"),
+        "notes": stated["statistics"]["notes"],
         "summary": stated,
         "parameters": list(numbers.flatten(stated["parameters"])),
         "format": numbers.format_value,
-        "pictures": draw_pictures(results, cells_by_id(results)["accepted"].to_numpy(dtype=bool)),
-        "explorer": build_explorer(results, truth=truth),
+        "explorer": build_explorer(results, statistics, truth=truth),
         "shape": results.footprints.shape,
         "scale": _scale(results),
         "css": (FOLDER / "style.css").read_text(encoding="utf-8"),
-        "script": (FOLDER / "script.js").read_text(encoding="utf-8"),
+        "script": f"'use strict';\n(() => {{\n{scripts}}})();",
     }
 
 
