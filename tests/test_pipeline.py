@@ -12,12 +12,14 @@ import pytest
 from _same_results import assert_equal
 
 from calcium_helpers import io, motion, pipeline, simulate
-from calcium_helpers.containers import Movie
+from calcium_helpers.containers import Movie, Traces
 from calcium_helpers.denoise import DenoiseConfig
+from calcium_helpers.events import detect_events
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.io import MovieFileError
 from calcium_helpers.models.cnmf import CNMFConfig
-from calcium_helpers.pipeline import Given, PipelineConfig
+from calcium_helpers.pipeline import Given, PipelineConfig, steps
+from calcium_helpers.pipeline.strip import take_strip
 from calcium_helpers.report import write_report, write_tables
 
 SMALL = simulate.TwoPhotonConfig(
@@ -94,6 +96,46 @@ def test_the_parts_fit_one_another(truth, finished):
     assert summary["versions"]["numpy"] == np.__version__
     assert summary["seconds_total"] >= results.steps["seconds"].sum() - 0.1
     assert "motion corrected" in results.history[1]
+
+
+def test_events_are_those_of_the_traces(truth, finished):
+    results, _ = finished
+    decay_s, rise_s = (results.summary[name] for name in ("decay_s", "rise_s"))
+    again = detect_events(results.dff, decay_s=decay_s, rise_s=rise_s)
+    pd.testing.assert_frame_equal(results.events.table, again.table)
+    accepted = results.footprints.ids[results.cells["accepted"]]
+    true_s = [truth.spikes.times_s[row > 0] for row in truth.spikes.values]
+    onsets = results.events.table.loc[results.events.table["roi"].isin(accepted), "onset_s"]
+    near = [min(np.abs(times - onset).min() for times in true_s) < 0.35 for onset in onsets]
+    assert len(near) > 10
+    assert np.mean(near) > 0.9
+    strict = steps.find_events(
+        steps.Activity(*results[1:6], np.array([decay_s, rise_s])), replace(CONFIG, false_positives_per_min=1e-6)
+    )
+    assert len(strict) < len(results.events)
+
+
+def test_the_strip_shows_the_same_moments_before_and_after(truth, finished):
+    raw, corrected = (finished[0].strip[name] for name in ("raw", "corrected"))
+    assert raw.shape == corrected.shape == (6, 72, 80)
+    np.testing.assert_array_equal(raw.times_s, corrected.times_s)
+    np.testing.assert_allclose(np.diff(raw.times_s), 0.5)
+    frame = round(raw.times_s[1] * truth.movie.fs)
+    np.testing.assert_array_equal(raw.data[1], truth.movie.frames(frame, frame + 1)[0])
+    calcium = finished[0].denoised.values
+    course = (calcium / np.ptp(calcium, axis=1, keepdims=True)).sum(axis=0)
+    assert frame == course.argmax() or raw.times_s[-1] > 29
+
+
+def test_a_strip_of_large_and_short_movies():
+    dim = Traces(np.zeros((0, 3)), 10, "denoised")
+    wide = Movie(np.arange(3 * 700 * 1001, dtype=np.float32).reshape(3, 700, 1001), 10, pixel_um=1.5)
+    small = take_strip({"raw": wide}, dim)["raw"]
+    assert small.shape == (1, 175, 250)
+    assert small.pixel_um == 6.0
+    np.testing.assert_allclose(small.data[0, 0, 0], wide.data[0, :4, :4].mean())
+    line = take_strip({"raw": Movie(np.ones((9, 1, 900)), 2)}, Traces(np.ones((2, 9)), 2, "denoised"))["raw"]
+    assert line.shape == (6, 1, 225)
 
 
 def without_truth(results):
