@@ -66,7 +66,7 @@ def correlate(
     alpha : float
         False discovery rate.
     n_shuffles : int, optional
-        Whole shuffles; where not given, so many that half a million pairs are shuffled, 500 at most.
+        Whole shuffles; where not given, so many that 200,000 pairs are shuffled, 200 at most.
     seed : int
         Seed of the shuffles.
 
@@ -132,7 +132,7 @@ def correlate_events(
     alpha : float
         False discovery rate.
     n_shuffles : int, optional
-        Whole shuffles; where not given, so many that half a million pairs are shuffled, 500 at most.
+        Whole shuffles; where not given, so many that 200,000 pairs are shuffled, 200 at most.
     seed : int
         Seed of the shuffles.
 

@@ -12,8 +12,8 @@ _ROWS_A_CHUNK = 256
 _FLAT = 1e-6  # a trace whose standard deviation is less than this share of its largest value does not vary
 _FEWEST_COSINES = 4  # taken out of a short recording: periods of half of it and longer
 _SHORTEST_DRIFT = 16  # frames; fewer have no drift apart from activity
-_POOL = 500_000  # shuffled pairs that the tail is read from
-_MOST_SHUFFLES = 500
+_POOL = 200_000  # shuffled pairs that the tail is read from
+_MOST_SHUFFLES = 200
 _PAIRS_A_STRATUM = 300
 _TAIL = 100  # shuffled pairs that the tail beyond them is continued from
 
@@ -80,7 +80,7 @@ def measure_power(rows: np.ndarray) -> np.ndarray:
     """Power spectra, shape (N, F), scaled: ``power @ power.T`` is the mean square of ``rows @ rows.T`` over all shifts."""
     n_samples = rows.shape[1]
     power = np.zeros((len(rows), n_samples // 2 + 1), dtype=np.float32)
-    for start in range(0, len(rows), _ROWS_A_CHUNK):
+    for start in range(0, len(rows) if n_samples else 0, _ROWS_A_CHUNK):
         power[start : start + _ROWS_A_CHUNK] = np.abs(np.fft.rfft(rows[start : start + _ROWS_A_CHUNK], axis=1)) ** 2
     twice = np.full(power.shape[1], np.sqrt(2))  # frequencies that stand for their negative too
     twice[0] = twice[-1] = 1
@@ -167,4 +167,3 @@ def find_onsets(events: Events, ids: np.ndarray, duration_s: float) -> tuple[np.
     row = by_id[np.searchsorted(ids[by_id], table["roi"].to_numpy(dtype=np.int64))] if len(ids) else np.zeros(0, dtype=int)
     order = np.lexsort((onset, row))
     return row[order], onset[order]
-
