@@ -20,7 +20,7 @@ BANDS_HZ = {"infraslow": (0.01, 0.1), "slow": (0.1, 1.0), "delta": (1.0, 4.0), "
 _ROWS = 64  # traces transformed at a time
 _HALF_WIDTH = 4.0  # of the multitaper window, in frequency steps 1 / duration
 _HALF_WIDTH_RHYTHM = 2.5
-_LARGEST = 2**27  # values of coherence, 1 GiB
+_LARGEST = 2**26  # values of coherence: with their thresholds about 1 GiB
 
 
 class Spectra(NamedTuple):
@@ -41,7 +41,7 @@ class Coherence(NamedTuple):
     """Magnitude-squared coherence of pairs of traces.
 
     ``coherence`` (P, F), 0 to 1, at ``frequency_hz`` (F,), one value a bandwidth, so that neighbours are independent;
-    ``pairs`` (P, 2) are ids. ``threshold`` (P,) is what two independent traces exceed at any of the frequencies with the
+    ``pairs`` (P, 2) are ids. ``threshold`` (P, F) is what two independent traces exceed at any of the frequencies with the
     chance ``alpha``; ``p`` (P,) that of the highest coherence; ``q`` (P,) with the false discovery rate controlled over pairs.
     """
 
@@ -95,15 +95,17 @@ def estimate_spectra(
         segment = int(np.clip(segment, min(16, n_frames), max(n_frames, 1)))
         frequency = np.fft.rfftfreq(segment, 1 / traces.fs)
         power = np.zeros((len(traces), len(frequency)), dtype=np.float32)
-        for first, part in zip(range(0, len(traces) if n_frames > 1 else 0, _ROWS), _parts(traces)):
-            power[first : first + _ROWS] = welch(part, traces.fs, nperseg=segment)[1]
+        for rows, part in _parts(traces) if n_frames > 1 else ():
+            power[rows] = welch(part, traces.fs, nperseg=segment)[1]
         return Spectra(frequency, power, unit, f"Welch, segments of {segment / traces.fs:.3g} s", traces.ids)
     tapers, step = _make_tapers(traces, bandwidth_hz, _HALF_WIDTH)
     frequency = np.fft.rfftfreq(n_frames, 1 / traces.fs)
-    power = np.concatenate([np.empty((0, len(frequency)))] + [_average(tapers, part) for part in _parts(traces)])
+    power = np.zeros((len(traces), len(frequency)), dtype=np.float32)
     one_sided = np.where((frequency == 0) | (2 * np.arange(len(frequency)) == n_frames), 1, 2) / traces.fs
+    for rows, part in _parts(traces):
+        power[rows] = _average(tapers, part) * one_sided
     name = f"multitaper, bandwidth {step * traces.fs / n_frames:.3g} Hz, {len(tapers)} tapers"
-    return Spectra(frequency, (power * one_sided).astype(np.float32), unit, name, traces.ids)
+    return Spectra(frequency, power, unit, name, traces.ids)
 
 
 def measure_bands(spectra: Spectra, bands: Mapping[str, tuple[float, float]] | None = None) -> pd.DataFrame:
@@ -194,7 +196,7 @@ def find_rhythms(
         return _as_rhythms(traces, found, alpha)
     bins, surroundings = bins[tested], surroundings[tested]
     uncertainty = (surroundings**2).sum(axis=1)
-    for first, part in zip(range(0, len(traces), _ROWS), _parts(traces)):
+    for rows, part in _parts(traces):
         varies = np.flatnonzero(np.ptp(part, axis=1) > 0)
         part = part[varies]
         power, half = _average(tapers, part), _degrees(tapers, part)[:, None]
@@ -204,11 +206,11 @@ def find_rhythms(
         p = stats.f.sf(contrast, 2 * half, 2 / (special.polygamma(1, half) * uncertainty))
         best = p.argmin(axis=1)
         near = bins[best][:, None] + np.arange(-(step // 2), step // 2 + 1)
-        rows = np.arange(len(part))
-        peak = near[rows, power[rows[:, None], near].argmax(axis=1)]
-        p = -np.expm1(len(bins) * np.log1p(-np.minimum(p[rows, best], 1 - 1e-16)))
-        density = power[rows, peak] * 2 / traces.fs
-        found[first + varies] = np.column_stack([peak * traces.fs / traces.n_frames, density, contrast[rows, best], p])
+        each = np.arange(len(part))
+        peak = near[each, power[each[:, None], near].argmax(axis=1)]
+        p = _any_of(p[each, best], len(bins))
+        density = power[each, peak] * 2 / traces.fs
+        found[rows.start + varies] = np.column_stack([peak * traces.fs / traces.n_frames, density, contrast[each, best], p])
     return _as_rhythms(traces, found, alpha)
 
 
@@ -232,7 +234,7 @@ def estimate_coherence(
 
     Magnitude-squared coherence from the tapers of the multitaper estimate. Under independence its chance of exceeding c is
     (1 - c)^(K - 1) (Carter 1987, doi:10.1109/PROC.1987.13723) with K as many tapers as the two traces' activity in fact
-    fills: fewer than there are where both are active in a part of the recording only.
+    fills in an octave of frequencies: fewer than there are where both are active in a part of the recording only.
 
     Parameters
     ----------
@@ -260,10 +262,12 @@ def estimate_coherence(
     check_finite(traces)
     _check_alpha(alpha)
     n_cells = len(traces)
-    rows = np.column_stack(np.triu_indices(n_cells, 1)) if pairs is None else pd.Index(traces.ids).get_indexer(np.ravel(pairs))
-    rows = rows.reshape(-1, 2)
+    pairs = traces.ids[np.column_stack(np.triu_indices(n_cells, 1))] if pairs is None else np.asarray(pairs)
+    rows = pd.Index(traces.ids).get_indexer(np.ravel(pairs)).reshape(-1, 2)
     if (rows < 0).any():
-        raise ValueError(f"pairs must hold ids of the traces, got unknown ones: {np.ravel(pairs)[rows.ravel() < 0][:5].tolist()}")
+        raise ValueError(
+            f"pairs must hold ids of the traces, got unknown ones: {np.ravel(pairs)[rows.ravel() < 0][:5].tolist()}"
+        )
     tapers, step = _make_tapers(traces, bandwidth_hz, _HALF_WIDTH)
     bins = np.arange(1, traces.n_frames // 2 // step) * step
     frequency = bins * traces.fs / max(traces.n_frames, 1)
@@ -271,28 +275,29 @@ def estimate_coherence(
     bins, frequency = bins[inside], frequency[inside]
     if len(rows) * len(bins) > _LARGEST:
         raise ValueError(
-            f"{len(rows)} pairs at {len(bins)} frequencies are too many to hold; choose pairs, a band_hz or a wider bandwidth_hz"
+            f"{len(rows)} pairs at {len(bins)} frequencies are too many; choose pairs, a band_hz or a larger bandwidth_hz"
         )
+    octave = np.log2(bins / step + 1e-9).astype(int)
     waves = np.zeros((n_cells, len(tapers), len(bins)), dtype=np.complex64)
-    filled = np.zeros((n_cells, len(tapers), len(tapers)))
-    for first, part in zip(range(0, n_cells, _ROWS), _parts(traces)):
-        for k, taper in enumerate(tapers):
-            waves[first : first + len(part), k] = np.fft.rfft(part * taper, axis=1)[:, bins]
-        filled[first : first + len(part)] = _fill(tapers, part)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        waves /= np.sqrt((np.abs(waves) ** 2).sum(axis=1, keepdims=True))
-        filled /= np.trace(filled, axis1=1, axis2=2)[:, None, None]
+    filled = np.zeros((n_cells, len(tapers), len(tapers), octave.max(initial=-1) + 1), dtype=np.float32)
+    for some, part in _parts(traces):
+        wave = np.stack([np.fft.rfft(part * taper, axis=1) for taper in tapers], axis=1)
+        with np.errstate(invalid="ignore"):  # NaN for a constant trace
+            wave /= np.sqrt((np.abs(wave) ** 2).sum(axis=1, keepdims=True))
+        waves[some] = wave[:, :, bins]
+        for band in np.unique(octave):
+            within = wave[:, :, (step << band) - step // 2 : (step << (band + 1)) - step // 2]
+            filled[some, :, :, band] = (within @ within.conj().swapaxes(1, 2)).real / within.shape[2]
     coherence = np.empty((len(rows), len(bins)), dtype=np.float32)
-    independent = np.empty(len(rows))
-    for start in range(0, len(rows), 1024):
-        a, b = rows[start : start + 1024].T
-        coherence[start : start + 1024] = np.abs(np.einsum("pkf,pkf->pf", waves[a], waves[b].conj())) ** 2
-        independent[start : start + 1024] = 1 / (filled[a] * filled[b]).sum(axis=(1, 2)) - 1
-    independent = np.maximum(independent, 1e-6)
-    highest = coherence.max(axis=1, initial=0)
-    single = -np.expm1(np.log1p(-alpha) / max(len(bins), 1))
-    p = -np.expm1(len(bins) * np.log1p(-np.minimum(np.maximum(1 - highest, 0) ** independent, 1 - 1e-16)))
-    threshold = 1 - single ** (1 / independent)
+    independent = np.empty_like(coherence)
+    for start in range(0, len(rows), _ROWS):
+        a, b = rows[start : start + _ROWS].T
+        coherence[start : start + _ROWS] = np.abs((waves[a] * waves[b].conj()).sum(axis=1)) ** 2
+        independent[start : start + _ROWS] = (1 / np.maximum((filled[a] * filled[b]).sum(axis=(1, 2)), 1e-6) - 1)[:, octave]
+    np.maximum(independent, 1e-6, out=independent)
+    log_single = (np.log1p(-np.minimum(coherence, 1 - 1e-6)) * independent).min(axis=1, initial=0)
+    p = _any_of(np.exp(log_single.astype(np.float64)), len(bins))
+    threshold = -np.expm1(np.log(-np.expm1(np.log1p(-alpha) / max(len(bins), 1))) / independent)
     return Coherence(frequency, coherence, traces.ids[rows], threshold, p, _control(p), alpha)
 
 
@@ -302,18 +307,24 @@ def _check_alpha(alpha: float) -> None:
 
 
 def _control(p: np.ndarray) -> np.ndarray:
-    """False discovery rate of p-values, those that are NaN left out."""
+    """Control the false discovery rate, leaving out what is NaN."""
     q = np.full(len(p), np.nan)
     known = np.isfinite(p)
     q[known] = stats.false_discovery_control(p[known]) if known.any() else q[known]
     return q
 
 
-def _parts(traces: Traces) -> Iterator[np.ndarray]:
-    """A few traces at a time, in double precision, without their mean."""
+def _any_of(p: np.ndarray, n: int) -> np.ndarray:
+    """Chance that the smallest of ``n`` independent p-values is at most ``p`` (Sidak)."""
+    return -np.expm1(n * np.log1p(-np.minimum(p, 1 - 1e-16)))
+
+
+def _parts(traces: Traces) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield a few rows at a time, in double precision, without their mean."""
     for first in range(0, len(traces), _ROWS):
-        part = traces.values[first : first + _ROWS].astype(np.float64)
-        yield part - part.mean(axis=1, keepdims=True)
+        rows = slice(first, min(first + _ROWS, len(traces)))
+        part = traces.values[rows].astype(np.float64)
+        yield rows, part - part.mean(axis=1, keepdims=True)
 
 
 def _make_tapers(traces: Traces, bandwidth_hz: float | None, half_width: float) -> tuple[np.ndarray, int]:
@@ -333,7 +344,7 @@ def _make_tapers(traces: Traces, bandwidth_hz: float | None, half_width: float) 
 
 
 def _average(tapers: np.ndarray, part: np.ndarray) -> np.ndarray:
-    return sum(np.abs(np.fft.rfft(part * taper, axis=1)) ** 2 for taper in tapers) / len(tapers)
+    return np.mean([np.abs(np.fft.rfft(part * taper, axis=1)) ** 2 for taper in tapers], axis=0)
 
 
 def _fill(tapers: np.ndarray, part: np.ndarray) -> np.ndarray:
