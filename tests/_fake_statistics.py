@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace as Table
-
 import numpy as np
 import pandas as pd
 from _fake_results import make_results
 from scipy.signal import lfilter
+
+from calcium_helpers.containers import Events
+from calcium_helpers.stats import Alignment, Clustering, Correlation, Spectra, Statistics, StatisticsConfig, Synchrony
 
 MEASURES = {
     "rate": "1/min",
@@ -53,7 +54,7 @@ def make_statistics(results, group, *, seed=0):
     ids, labels, n = results.footprints.ids[rows], group[rows], len(rows)
     cells = _cells(ids, rng)
     clusters = _clustering(ids, labels, pd.DataFrame(rng.normal(0, 0.3, (n, 2)) + labels[:, None], columns=["pc1", "pc2"]))
-    table = results.events.table
+    table = results.events.table[results.events.table["roi"].isin(ids)]
     kind = (table["amplitude"] > 0.8).astype(int).to_numpy()
     features = np.log(table[["amplitude", "rise_s", "half_decay_s"]].clip(lower=1e-3))
     correlation = _correlation(
@@ -75,9 +76,9 @@ def make_statistics(results, group, *, seed=0):
     )
     distance = np.linspace(10, 200, 8)
     r = np.exp(-distance / 60) if n > 1 else np.full(8, np.nan)
-    return Table(
-        rows=rows, ids=ids, cells=cells, groups=_groups(cells),
-        spectra=Table(frequency_hz=frequency, power=power, unit="dF/F", method="multitaper", ids=ids), bands=bands,
+    return Statistics(
+        config=StatisticsConfig(), rows=rows, ids=ids, events=Events(table), cells=cells, groups=_groups(cells),
+        spectra=Spectra(frequency_hz=frequency, power=power, unit="dF/F", method="multitaper", ids=ids), bands=bands,
         rhythms=rhythms.assign(significant=found), cell_clusters=clusters,
         event_clusters=_clustering(np.arange(len(table)), kind, features),
         correlation=correlation, lagged=_lagged(correlation, rng), tiling=correlation,
@@ -115,7 +116,7 @@ def _clustering(ids, labels, features):
         0.5 - 0.08 * np.abs(choice["n_clusters"] - max(n_clusters, 2)) - 0.01 * (choice["method"] == "k-means")
     )
     order = np.argsort(np.where(labels < 0, 99, labels), kind="stable")
-    return Table(
+    return Clustering(
         labels=labels, ids=np.asarray(ids), order=order, method="hierarchical", n_clusters=n_clusters, choice=choice,
         stability=np.linspace(0.95, 0.6, n_clusters), features=features.reset_index(drop=True),
     )  # fmt: skip
@@ -127,7 +128,7 @@ def _correlation(ids, r, lag=0.0):
     significant = (r > 0.25) & ~np.eye(len(ids), dtype=bool)
     null = np.random.default_rng(1).normal(0, 0.05, r.shape)
     p = np.where(significant, 1e-4, 0.5)
-    return Table(
+    return Correlation(
         r=r, lag_s=np.full(r.shape, lag), null_sd=np.full(r.shape, 0.05), null=(null + null.T) / 2, p=p, q=p,
         significant=significant, ids=ids, method="Pearson", alpha=0.05,
     )  # fmt: skip
@@ -135,7 +136,7 @@ def _correlation(ids, r, lag=0.0):
 
 def _lagged(correlation, rng):
     lag = np.triu(rng.normal(0, 0.2, correlation.r.shape), 1)
-    return Table(**{**vars(correlation), "lag_s": lag - lag.T, "method": "Pearson, lagged"})
+    return correlation._replace(lag_s=lag - lag.T, method="lagged Pearson")
 
 
 def _synchrony(results, rng):
@@ -152,13 +153,13 @@ def _synchrony(results, rng):
             "share": [0.6],
             "p": [0.001],
         }
-    return Table(
+    return Synchrony(
         times_s=times, n_active=active, threshold=8.0, alpha=0.05, table=pd.DataFrame(table, dtype=float), expected=1.5
     )
 
 
 def _alignment(ids, rng):
-    times, labels = np.linspace(-2, 4, 61), np.array(["left", "right"])
+    times, labels = np.linspace(-2, 4, 61), ("left", "right")
     bump = np.where(times > 0, times * np.exp(-times), 0)
     mean = bump * rng.random((len(ids), 2, 1)) + rng.normal(0, 0.03, (len(ids), 2, 61))
     responses = pd.DataFrame(
@@ -177,4 +178,4 @@ def _alignment(ids, rng):
         q=0.02,
         significant=responses["response"] > 0.1,
     )
-    return Table(times_s=times, mean=mean, low=mean - 0.1, high=mean + 0.1, labels=labels, responses=responses, ids=ids)
+    return Alignment(times_s=times, mean=mean, low=mean - 0.1, high=mean + 0.1, labels=labels, responses=responses, ids=ids)

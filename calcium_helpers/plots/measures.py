@@ -62,12 +62,14 @@ def show_distribution(cells: pd.DataFrame, measure: str, groups: pd.DataFrame | 
     counts, *_ = ax.hist(values, bins=n_bins, color=SKY, edgecolor="white", linewidth=0.4)
     top = float(np.max(counts))
     if groups is not None:
-        for i, (value, low, high) in enumerate(
-            groups.loc[groups["measure"] == measure, ["value", "low", "high"]].to_numpy(float)
-        ):
-            height = top * (1.12 + 0.12 * i)
-            ax.plot([low, high], [height, height], color=VERMILLION, linewidth=2)
-            ax.plot(value, height, "o", color=VERMILLION, markersize=5)
+        means = groups[groups["measure"] == measure]
+        for i, (value, low, high) in enumerate(means[["value", "low", "high"]].to_numpy(dtype=float)):
+            height, colour = top * (1.12 + 0.13 * i), cluster_colour(i - 1) if i else VERMILLION
+            ax.plot([low, high], [height, height], color=colour, linewidth=2)
+            ax.plot(value, height, "o", color=colour, markersize=4)
+            if np.isfinite(value):
+                place = (max(value, high) if np.isfinite(high) else value, height)
+                ax.annotate(f" {means['group'].iloc[i]}", place, va="center", fontsize=7, color=MUTED)
     unit = pretty_unit(mine["unit"].iloc[0])
     ax.set(xlabel=NAMES.get(measure, measure) + (f" ({unit})" if unit != "1" else ""), ylabel="cells")
     strip_frame(ax)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from calcium_helpers.containers import Shifts
-from calcium_helpers.plots._style import BLUE, INK, MUTED, ORANGE, VERMILLION, axes_or_new, say, strip_frame
+from calcium_helpers.plots._style import BLUE, INK, MANY_MARKS, MUTED, ORANGE, VERMILLION, axes_or_new, say, strip_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,11 +33,14 @@ def show_shifts(shifts: Shifts, fs: float, *, ax: Axes | None = None) -> Axes:
     """
     ax = axes_or_new(ax, height=2.5)
     times = np.arange(len(shifts.yx)) / fs
+    many = len(times) > MANY_MARKS // 4
     for axis, (name, colour) in enumerate((("y (down)", BLUE), ("x (right)", ORANGE))):
-        ax.plot(times, shifts.rigid_yx[:, axis], color=colour, linewidth=1, label=name, marker=_lone(times))
+        ax.plot(times, shifts.rigid_yx[:, axis], color=colour, linewidth=1, label=name, marker=_lone(times), rasterized=many)
         if shifts.is_piecewise:
             blocks = shifts.yx[..., axis].reshape(len(times), -1)
-            ax.fill_between(times, blocks.min(axis=1), blocks.max(axis=1), color=colour, alpha=0.3, linewidth=0)
+            ax.fill_between(
+                times, blocks.min(axis=1), blocks.max(axis=1), color=colour, alpha=0.3, linewidth=0, rasterized=many
+            )
     return _finish_motion(ax, shifts, fs, "correction (px)")
 
 
@@ -62,7 +65,8 @@ def show_template_correlation(shifts: Shifts, fs: float, *, ax: Axes | None = No
     if shifts.correlation is None:
         return say(ax, "The match with the template was not measured")
     times = np.arange(len(shifts.yx)) / fs
-    ax.plot(times, shifts.correlation, color=INK, linewidth=0.8, label="each frame", marker=_lone(times))
+    many = len(times) > MANY_MARKS // 4
+    ax.plot(times, shifts.correlation, color=INK, linewidth=0.8, label="each frame", marker=_lone(times), rasterized=many)
     return _finish_motion(ax, shifts, fs, "correlation\nwith template")
 
 

@@ -59,7 +59,7 @@ def draw_cell_clusters(results: Results, statistics: Statistics) -> Drawing | No
     if not len(clusters.ids):
         return None
     figure = canvas(10, 5)
-    field, right = figure.subfigures(1, 2, width_ratios=(1.1, 1))
+    field, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1.1, 1)))
     plots.show_footprints(results.footprints, results.images.get("mean"), clusters=clusters, ax=field.subplots())
     choice, stability = right.subplots(2, 1)
     plots.show_cluster_choice(clusters, ax=choice)
@@ -97,13 +97,12 @@ def draw_events(_: Results, statistics: Statistics) -> Drawing | None:
 def draw_event_clusters(_: Results, statistics: Statistics) -> Drawing | None:
     """Kinds of events."""
     clusters = statistics.event_clusters
-    if not len(clusters.labels) or clusters.features.shape[1] < 2:
+    if not (clusters.labels >= 0).any():
         return None
     figure = canvas(10, 3.8)
     points, choice = figure.subplots(1, 2, width_ratios=(1.4, 1))
-    columns = list(clusters.features.columns)
-    slow = next((name for name in columns if "decay" in name), columns[1])
-    plots.show_clusters(clusters, next((name for name in columns if "amplitude" in name), columns[0]), slow, ax=points)
+    plots.show_clusters(clusters, "amplitude", "half_decay_s", ax=points)
+    points.set(xlabel="log amplitude (SDs from the mean)", ylabel="log half-decay (SDs from the mean)")
     plots.show_cluster_choice(clusters, ax=choice)
     return Drawing(
         figure,
@@ -214,7 +213,7 @@ def draw_responses(_: Results, statistics: Statistics) -> Drawing | None:
     labels = list(alignment.labels)[:SHOWN_STIMULI]
     strongest = alignment.responses.groupby("roi")["response"].max().nlargest(SHOWN_RESPONSES).index
     figure = canvas(10, 6)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1.2, 1)))
     for ax, label in zip(np.atleast_1d(above.subplots(1, len(labels))), labels, strict=True):
         plots.show_alignment(alignment, label, ax=ax)
     for ax, cell in zip(np.atleast_1d(below.subplots(1, len(strongest))), strongest, strict=True):

@@ -94,7 +94,7 @@ def _with_measures(cells: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     measured = statistics.cells.pivot(index="roi", columns="measure", values="value").reindex(cells.index)
     clusters = statistics.cell_clusters
     label = pd.Series(clusters.labels, index=clusters.ids).reindex(cells.index)
-    added = {"cluster": [str(int(value) + 1) if value >= 0 else None for value in label]}
+    added: dict[str, Any] = {"cluster": [str(int(value) + 1) if value >= 0 else None for value in label]}
     added |= {name: measured[measure] for measure, name in MEASURES.items() if measure in measured}
     table = cells.assign(**added).rename(columns=CELL_LABELS)
     words = [name for name in table if name == "reason"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from calcium_helpers.io.save import atomic_path
 from calcium_helpers.results import Results
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from calcium_helpers.stats import Statistics
 
 FOLDER = "figures"
+PALETTE_BYTES = 200_000
 # Text stays text in an SVG, so that other programs can edit it; the salt makes it the same file from run to run.
 STYLE: Any = {
     "font.size": 9, "axes.titlesize": 10, "axes.edgecolor": "#5b6770", "font.family": "DejaVu Sans", "svg.fonttype": "none",
@@ -83,4 +85,8 @@ def _write(figure: Figure, folder: Path, name: str) -> str:
     figure.savefig(buffer, format="png", metadata={"Software": None})
     with atomic_path(folder / f"{name}.png") as part:
         part.write_bytes(buffer.getvalue())
+    if len(buffer.getvalue()) > PALETTE_BYTES:
+        # 256 colours are half the bytes; the file beside the page keeps them all.
+        picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        picture.save(buffer := BytesIO(), "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
