@@ -78,7 +78,7 @@ def make_statistics(results, group, *, seed=0):
     r = np.exp(-distance / 60) if n > 1 else np.full(8, np.nan)
     return Statistics(
         config=StatisticsConfig(), rows=rows, ids=ids, events=Events(table), cells=cells, groups=_groups(cells),
-        spectra=Spectra(frequency_hz=frequency, power=power, unit="dF/F", method="multitaper", ids=ids), bands=bands,
+        spectra=Spectra(frequency_hz=frequency, power=power, unit="(dF/F)^2/Hz", method="multitaper", ids=ids), bands=bands,
         rhythms=rhythms.assign(significant=found), cell_clusters=clusters,
         event_clusters=_clustering(np.arange(len(table)), kind, features),
         correlation=correlation, lagged=_lagged(correlation, rng), tiling=correlation,

@@ -61,4 +61,4 @@ def rows_of(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def pretty_unit(unit: str) -> str:
     """Return a unit as a reader writes it."""
-    return unit.replace("dF/F", "ΔF/F").replace("um", "µm")
+    return unit.replace("dF/F", "ΔF/F").replace("um", "µm").replace("^2", "²")

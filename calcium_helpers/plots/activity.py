@@ -185,7 +185,7 @@ def _name_rows(ax: Axes, ids: np.ndarray, clusters: Clustering | None) -> None:
     ticks = np.arange(len(ids)) if len(ids) <= 25 else np.linspace(0, len(ids) - 1, 11).astype(int)
     ax.set_yticks(ticks, [str(i) for i in ids[ticks]], fontsize=8)
     ax.set(xlabel="time (s)", ylabel="cell id")
-    if clusters is None or not len(ids):
+    if clusters is None or clusters.n_clusters < 2:
         return
     labels = clusters.labels[clusters.order]
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))

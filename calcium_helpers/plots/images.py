@@ -115,6 +115,7 @@ def show_footprints(
     if accepted.shape != (len(footprints),):
         raise ValueError(f"accepted must have one entry a cell ({len(footprints)}), got shape {accepted.shape}")
     ax = show_image(background, pixel_um=pixel_um, ax=axes_or_new(ax, width=6.5, height=6))
+    ax.autoscale(False)  # outlines at the edge reach half a pixel beyond the image
     kinds = [(accepted, ACCEPTED, "-", "accepted"), (~accepted, REJECTED, "--", "rejected")]
     if clusters is not None:
         members = [(label, clusters.ids[clusters.labels == label]) for label in np.unique(clusters.labels).tolist()]

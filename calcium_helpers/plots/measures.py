@@ -72,6 +72,7 @@ def show_distribution(cells: pd.DataFrame, measure: str, groups: pd.DataFrame | 
                 ax.annotate(f" {means['group'].iloc[i]}", place, va="center", fontsize=7, color=MUTED)
     unit = pretty_unit(mine["unit"].iloc[0])
     ax.set(xlabel=NAMES.get(measure, measure) + (f" ({unit})" if unit != "1" else ""), ylabel="cells")
+    ax.locator_params(axis="y", integer=True)
     strip_frame(ax)
     return ax
 
@@ -107,7 +108,7 @@ def show_spectra(
         ax.fill_between(hz, low, high, color=SKY, alpha=0.35, linewidth=0, label="5–95 % of cells", rasterized=True)
         ax.fill_between(hz, lower, upper, color=SKY, alpha=0.8, linewidth=0, label="25–75 %", rasterized=True)
     ax.plot(hz, middle, color=BLUE, linewidth=1.2, label="median cell")
-    ax.set(xscale="log", yscale="log", xlabel="frequency (Hz)", ylabel=f"power (({pretty_unit(spectra.unit)})²/Hz)")
+    ax.set(xscale="log", yscale="log", xlabel="frequency (Hz)", ylabel=f"power ({pretty_unit(spectra.unit)})")
     if bands is not None:
         for name, start, stop in bands[["band", "low_hz", "high_hz"]].drop_duplicates().itertuples(index=False):
             ax.axvline(stop, color=MUTED, linewidth=0.6, linestyle=":")

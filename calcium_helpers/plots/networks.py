@@ -123,8 +123,8 @@ def show_stability(clusters: Clustering, *, ax: Axes | None = None) -> Axes:
         (Hennig 2007, doi:10.1016/j.csda.2006.11.025).
     """
     ax = axes_or_new(ax, width=4, height=2)
-    if not len(clusters.stability):
-        return say(ax, "Nothing was clustered")
+    if len(clusters.stability) < 2:
+        return say(ax, "There is no second cluster")
     numbers = np.arange(len(clusters.stability))
     ax.barh(numbers, clusters.stability, color=[cluster_colour(label) for label in numbers.tolist()], height=0.7)
     ax.axvline(TRUSTED_STABILITY, color=INK, linestyle="--", linewidth=1)
@@ -177,9 +177,11 @@ def show_correlation(
     drawn = ax.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation_stage="data")
     ax.set_facecolor("#b4bcc3")
     ax.figure.colorbar(drawn, ax=ax, label=correlation.method, shrink=0.85)
-    name, places, ticks = "cells", np.arange(0), []
+    name, places, ticks = "cells", np.zeros(0), []
     if n <= NAMED_CELLS and not null:
-        name, places, ticks = "cell id", np.arange(n), [str(i) for i in correlation.ids[order]]
+        name, places, ticks = "cell id", np.arange(n, dtype=float), [str(i) for i in correlation.ids[order]]
+    elif clusters is not None and not null and clusters.n_clusters < 2:
+        name = "cells, alike ones side by side"
     elif clusters is not None and not null:
         kinds, where = np.unique(clusters.labels[order], return_inverse=True)
         name, ticks = "cells by cluster", [cluster_name(int(label)) for label in kinds]

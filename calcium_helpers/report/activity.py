@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def draw_cell_clusters(results: Results, statistics: Statistics) -> Drawing | No
     if not len(clusters.ids):
         return None
     figure = canvas(10, 5)
-    field, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1.1, 1)))
+    field, right = cast(Any, figure.subfigures(1, 2, width_ratios=(1.1, 1)))
     plots.show_footprints(results.footprints, results.images.get("mean"), clusters=clusters, ax=field.subplots())
     choice, stability = right.subplots(2, 1)
     plots.show_cluster_choice(clusters, ax=choice)
@@ -187,18 +187,24 @@ def draw_distance(_: Results, statistics: Statistics) -> Drawing | None:
     )
 
 
-def draw_synchrony(_: Results, statistics: Statistics) -> Drawing | None:
+def draw_synchrony(results: Results, statistics: Statistics) -> Drawing | None:
     """How many cells at once."""
     if not len(statistics.ids) or not len(statistics.synchrony.times_s):
         return None
-    figure = canvas(10, 2.8)
-    plots.show_synchrony(statistics.synchrony, ax=figure.subplots())
+    shifts = results.shifts
+    figure = canvas(10, 2.8 if shifts is None else 4.6)
+    axes = figure.subplots(1 if shifts is None else 2, 1, sharex=True, squeeze=False)[:, 0]
+    plots.show_synchrony(statistics.synchrony, ax=axes[0])
+    if shifts is not None:
+        plots.show_template_correlation(shifts, results.dff.fs, ax=axes[1])
+        axes[0].set_xlabel("")
     found = len(statistics.synchrony.table)
     return Drawing(
         figure,
         "How many cells begin an event at about the same time; shaded where this is more than chance allows anywhere in the "
-        "recording (dashed). Look whether shaded moments are also moments of motion: then they are no activity.",
-        "Line plot over time in seconds: number of active cells, with the limit that chance reaches.",
+        "recording (dashed). Below, the match of each frame with the template: where it falls at a shaded moment, the field "
+        "moved in depth or its light changed, and the moment may be no activity.",
+        "Line plots over time in seconds: number of active cells with the limit of chance, and match with the template.",
         "chance is what each cell's events give when shifted in time independently of the others.",
         "Shaded moments have more active cells than chance gives." if found
         else "No moment of the recording has more active cells than chance gives.",
@@ -213,7 +219,7 @@ def draw_responses(_: Results, statistics: Statistics) -> Drawing | None:
     labels = list(alignment.labels)[:SHOWN_STIMULI]
     strongest = alignment.responses.groupby("roi")["response"].max().nlargest(SHOWN_RESPONSES).index
     figure = canvas(10, 6)
-    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1.2, 1)))
+    above, below = cast(Any, figure.subfigures(2, 1, height_ratios=(1.2, 1)))
     for ax, label in zip(np.atleast_1d(above.subplots(1, len(labels))), labels, strict=True):
         plots.show_alignment(alignment, label, ax=ax)
     for ax, cell in zip(np.atleast_1d(below.subplots(1, len(strongest))), strongest, strict=True):
@@ -250,7 +256,11 @@ def _beside_null(correlation: Correlation, statistics: Statistics, caption: str)
 
 
 def _pairs(correlation: Correlation) -> str:
-    return "" if correlation.significant.any() else "No pair of cells is correlated beyond chance."
+    return (
+        "Some pairs are correlated beyond chance."
+        if correlation.significant.any()
+        else "No pair of cells is correlated beyond chance."
+    )
 
 
 def _split(clusters: Clustering, what: str) -> str:

@@ -90,15 +90,16 @@ def build_explorer(results: Results, statistics: Statistics, *, truth: Footprint
 
 
 def _with_measures(cells: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """Add to each accepted cell its cluster and what was measured of its events; the words come last."""
+    """Add to each accepted cell its cluster and what was measured of its events; scores and words come last."""
     measured = statistics.cells.pivot(index="roi", columns="measure", values="value").reindex(cells.index)
     clusters = statistics.cell_clusters
     label = pd.Series(clusters.labels, index=clusters.ids).reindex(cells.index)
     added: dict[str, Any] = {"cluster": [str(int(value) + 1) if value >= 0 else None for value in label]}
     added |= {name: measured[measure] for measure, name in MEASURES.items() if measure in measured}
     table = cells.assign(**added).rename(columns=CELL_LABELS)
+    known = [name for name in (*list(CELL_LABELS.values())[:-1], *added) if name in table]
     words = [name for name in table if name == "reason"]
-    return table[[name for name in table if name not in words] + words]
+    return table[[*known, *table.columns.drop([*known, *words]), *words]]
 
 
 def _pack_events(events: Events, ids: np.ndarray, duration_s: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from calcium_helpers.stats import Statistics
 
 STACKED_CELLS = 20
+STAGES: tuple[str, ...] = ("raw", "corrected", "denoised")
 
 
 def draw_motion(results: Results, _: Statistics) -> Drawing | None:
@@ -39,10 +40,11 @@ def draw_frames(results: Results, _: Statistics) -> Drawing | None:
     """Draw the strip of frames."""
     if not results.strip:
         return None
-    first = next(iter(results.strip.values()))
+    strip = {name: results.strip[name] for name in STAGES if name in results.strip}
+    first = next(iter(strip.values()))
     n, height, width = first.shape
-    figure = canvas(10, float(np.clip(10 / n * height / width * len(results.strip) + 0.6, 1.5, 9)))
-    plots.show_frames(results.strip, ax=figure.subplots())
+    figure = canvas(10, float(np.clip(10 / n * height / width * len(strip) + 0.6, 1.5, 9)))
+    plots.show_frames(strip, ax=figure.subplots())
     return Drawing(
         figure,
         "The same few frames at each stage, all on one scale of brightness. Look for cells that stay in place from left to "
