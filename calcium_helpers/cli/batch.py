@@ -66,6 +66,7 @@ def run_all(options: argparse.Namespace) -> int:
         _run_rows(entries, rows, options.out)
     finally:
         signal.signal(signal.SIGTERM, before)
+    print(f"all of them on one page: {_compare(entries, rows, options.out)}")
     counts = Counter(row["status"] for row in rows)
     print(", ".join(f"{n} {status}" for status, n in counts.items()), f"- {options.out / 'outcomes.csv'}")
     return int(set(counts) != {"done"})
@@ -90,6 +91,20 @@ def _run_rows(entries: list[Entry], rows: list[dict[str, str]], out: Path) -> No
         finally:
             _write(rows, out)
         print(f"    {row['status']}: {row['message'] or row['cells'] + ' cells in ' + row['seconds'] + ' s'}", flush=True)
+
+
+def _compare(entries: list[Entry], rows: list[dict[str, str]], out: Path) -> Path:
+    """Write the page that compares all recordings."""
+    from calcium_helpers.report.comparison import Recording, write_comparison
+
+    groups = [[getattr(entry.options, name, "") for name in ("condition", "subject")] for entry in entries]
+    return write_comparison(
+        [
+            Recording(entry.folder, entry.path, row["status"], row["message"], row["report"], *names)
+            for entry, row, names in zip(entries, rows, groups, strict=True)
+        ],
+        out,
+    )
 
 
 def list_entries(options: argparse.Namespace) -> list[Entry]:
