@@ -1,14 +1,13 @@
 """Statistics of activity, as tidy tables with units, intervals and what chance alone would give."""
 
 from calcium_helpers.stats.clusters import Clustering, cluster_cells, cluster_events
+from calcium_helpers.stats.coherence import Coherence, estimate_coherence
 from calcium_helpers.stats.compare import compare
 from calcium_helpers.stats.correlation import Correlation, correlate, correlate_events
 from calcium_helpers.stats.distance import correlation_by_distance
 from calcium_helpers.stats.rates import measure_cells, measure_groups
 from calcium_helpers.stats.spectra import (
-    Coherence,
     Spectra,
-    estimate_coherence,
     estimate_spectra,
     find_rhythms,
     measure_bands,

@@ -1,26 +1,30 @@
-"""Which frequencies traces hold, whether one of them is a rhythm, and whether two cells share it."""
+"""Which frequencies traces hold, and whether one of them is a rhythm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
 from scipy.signal import welch
-from scipy.signal.windows import dpss
 
 from calcium_helpers.containers import Traces
-from calcium_helpers.containers._base import check_positive
 from calcium_helpers.noise import check_finite
+from calcium_helpers.stats.tapers import (
+    HALF_WIDTH,
+    average_tapers,
+    check_alpha,
+    control_discoveries,
+    iter_parts,
+    make_tapers,
+    smallest_of,
+)
 
 # Calcium passes slow changes best; above a few hertz only fast indicators leave anything beside noise.
 BANDS_HZ = {"infraslow": (0.01, 0.1), "slow": (0.1, 1.0), "delta": (1.0, 4.0), "theta": (4.0, 8.0), "fast": (8.0, np.inf)}
-_ROWS = 64  # traces transformed at a time
-_HALF_WIDTH = 4.0  # of the multitaper window, in frequency steps 1 / duration
 _HALF_WIDTH_RHYTHM = 2.5
-_LARGEST = 2**26  # values of coherence: with their thresholds about 1 GiB
 
 
 class Spectra(NamedTuple):
@@ -35,23 +39,6 @@ class Spectra(NamedTuple):
     unit: str
     method: str
     ids: np.ndarray
-
-
-class Coherence(NamedTuple):
-    """Magnitude-squared coherence of pairs of traces.
-
-    ``coherence`` (P, F), 0 to 1, at ``frequency_hz`` (F,), one value a bandwidth, so that neighbours are independent;
-    ``pairs`` (P, 2) are ids. ``threshold`` (P, F) is what two independent traces exceed at any of the frequencies with the
-    chance ``alpha``; ``p`` (P,) that of the highest coherence; ``q`` (P,) with the false discovery rate controlled over pairs.
-    """
-
-    frequency_hz: np.ndarray
-    coherence: np.ndarray
-    pairs: np.ndarray
-    threshold: np.ndarray
-    p: np.ndarray
-    q: np.ndarray
-    alpha: float
 
 
 def estimate_spectra(
@@ -95,15 +82,15 @@ def estimate_spectra(
         segment = int(np.clip(segment, min(16, n_frames), max(n_frames, 1)))
         frequency = np.fft.rfftfreq(segment, 1 / traces.fs)
         power = np.zeros((len(traces), len(frequency)), dtype=np.float32)
-        for rows, part in _parts(traces) if n_frames > 1 else ():
+        for rows, part in iter_parts(traces) if n_frames > 1 else ():
             power[rows] = welch(part, traces.fs, nperseg=segment)[1]
         return Spectra(frequency, power, unit, f"Welch, segments of {segment / traces.fs:.3g} s", traces.ids)
-    tapers, step = _make_tapers(traces, bandwidth_hz, _HALF_WIDTH)
+    tapers, step = make_tapers(traces, bandwidth_hz, HALF_WIDTH)
     frequency = np.fft.rfftfreq(n_frames, 1 / traces.fs)
     power = np.zeros((len(traces), len(frequency)), dtype=np.float32)
     one_sided = np.where((frequency == 0) | (2 * np.arange(len(frequency)) == n_frames), 1, 2) / traces.fs
-    for rows, part in _parts(traces):
-        power[rows] = _average(tapers, part) * one_sided
+    for rows, part in iter_parts(traces):
+        power[rows] = average_tapers(tapers, part) * one_sided
     name = f"multitaper, bandwidth {step * traces.fs / n_frames:.3g} Hz, {len(tapers)} tapers"
     return Spectra(frequency, power, unit, name, traces.ids)
 
@@ -185,8 +172,8 @@ def find_rhythms(
         For NaN or infinity, ``alpha`` outside 0..1, or a bandwidth that the traces cannot give.
     """
     check_finite(traces)
-    _check_alpha(alpha)
-    tapers, step = _make_tapers(traces, bandwidth_hz, _HALF_WIDTH_RHYTHM)
+    check_alpha(alpha)
+    tapers, step = make_tapers(traces, bandwidth_hz, _HALF_WIDTH_RHYTHM)
     bins = np.arange(1, traces.n_frames // 2 // step) * step
     frequency = bins * traces.fs / max(traces.n_frames, 1)
     surroundings = _surround(bins / step)
@@ -196,10 +183,10 @@ def find_rhythms(
         return _as_rhythms(traces, found, alpha)
     bins, surroundings = bins[tested], surroundings[tested]
     uncertainty = (surroundings**2).sum(axis=1)
-    for rows, part in _parts(traces):
+    for rows, part in iter_parts(traces):
         varies = np.flatnonzero(np.ptp(part, axis=1) > 0)
         part = part[varies]
-        power, half = _average(tapers, part), _degrees(tapers, part)[:, None]
+        power, half = average_tapers(tapers, part), _degrees(tapers, part)[:, None]
         grid = power[:, step : step * (surroundings.shape[1] + 1) : step]
         around = np.log(np.maximum(grid, 1e-300)) @ surroundings.T - special.digamma(half) + np.log(half)
         contrast = power[:, bins] / np.exp(around)
@@ -208,7 +195,7 @@ def find_rhythms(
         near = bins[best][:, None] + np.arange(-(step // 2), step // 2 + 1)
         each = np.arange(len(part))
         peak = near[each, power[each[:, None], near].argmax(axis=1)]
-        p = _any_of(p[each, best], len(bins))
+        p = smallest_of(p[each, best], len(bins))
         density = power[each, peak] * 2 / traces.fs
         found[rows.start + varies] = np.column_stack([peak * traces.fs / traces.n_frames, density, contrast[each, best], p])
     return _as_rhythms(traces, found, alpha)
@@ -217,134 +204,9 @@ def find_rhythms(
 def _as_rhythms(traces: Traces, found: np.ndarray, alpha: float) -> pd.DataFrame:
     table = pd.DataFrame(found, columns=["frequency_hz", "power", "contrast", "p"])
     table.insert(0, "roi", traces.ids)
-    table["q"] = _control(found[:, 3])
+    table["q"] = control_discoveries(found[:, 3])
     table["significant"] = table["q"] <= alpha
     return table
-
-
-def estimate_coherence(
-    traces: Traces,
-    *,
-    pairs: np.ndarray | None = None,
-    band_hz: tuple[float, float] = (0.0, np.inf),
-    bandwidth_hz: float | None = None,
-    alpha: float = 0.05,
-) -> Coherence:
-    """Estimate how much two traces share at each frequency, and whether more than independent ones.
-
-    Magnitude-squared coherence from the tapers of the multitaper estimate. Under independence its chance of exceeding c is
-    (1 - c)^(K - 1) (Carter 1987, doi:10.1109/PROC.1987.13723) with K as many tapers as the two traces' activity in fact
-    fills in an octave of frequencies: fewer than there are where both are active in a part of the recording only.
-
-    Parameters
-    ----------
-    traces : Traces
-        N traces of T frames; finite.
-    pairs : ndarray of int, shape (P, 2), optional
-        Ids of the cells of each pair; all pairs by default.
-    band_hz : tuple of float
-        Frequencies to look at, Hz; the fewer, the lower the threshold. Below one bandwidth nothing is said.
-    bandwidth_hz : float, optional
-        Full width of the smoothing, Hz; 8 over the duration by default, which makes 7 tapers.
-    alpha : float
-        Chance of exceeding the threshold anywhere, for a pair of independent traces.
-
-    Returns
-    -------
-    Coherence
-        NaN for pairs with a constant trace.
-
-    Raises
-    ------
-    ValueError
-        For unknown ids, NaN or infinity, ``alpha`` outside 0..1, or more pairs and frequencies than memory should hold.
-    """
-    check_finite(traces)
-    _check_alpha(alpha)
-    n_cells = len(traces)
-    pairs = traces.ids[np.column_stack(np.triu_indices(n_cells, 1))] if pairs is None else np.asarray(pairs)
-    rows = pd.Index(traces.ids).get_indexer(np.ravel(pairs)).reshape(-1, 2)
-    if (rows < 0).any():
-        raise ValueError(
-            f"pairs must hold ids of the traces, got unknown ones: {np.ravel(pairs)[rows.ravel() < 0][:5].tolist()}"
-        )
-    tapers, step = _make_tapers(traces, bandwidth_hz, _HALF_WIDTH)
-    bins = np.arange(1, traces.n_frames // 2 // step) * step
-    frequency = bins * traces.fs / max(traces.n_frames, 1)
-    inside = (frequency >= band_hz[0]) & (frequency <= band_hz[1])
-    bins, frequency = bins[inside], frequency[inside]
-    if len(rows) * len(bins) > _LARGEST:
-        raise ValueError(
-            f"{len(rows)} pairs at {len(bins)} frequencies are too many; choose pairs, a band_hz or a larger bandwidth_hz"
-        )
-    octave = np.log2(bins / step + 1e-9).astype(int)
-    waves = np.zeros((n_cells, len(tapers), len(bins)), dtype=np.complex64)
-    filled = np.zeros((n_cells, len(tapers), len(tapers), octave.max(initial=-1) + 1), dtype=np.float32)
-    for some, part in _parts(traces):
-        wave = np.stack([np.fft.rfft(part * taper, axis=1) for taper in tapers], axis=1)
-        with np.errstate(invalid="ignore"):  # NaN for a constant trace
-            wave /= np.sqrt((np.abs(wave) ** 2).sum(axis=1, keepdims=True))
-        waves[some] = wave[:, :, bins]
-        for band in np.unique(octave):
-            within = wave[:, :, (step << band) - step // 2 : (step << (band + 1)) - step // 2]
-            filled[some, :, :, band] = (within @ within.conj().swapaxes(1, 2)).real / within.shape[2]
-    coherence = np.empty((len(rows), len(bins)), dtype=np.float32)
-    independent = np.empty_like(coherence)
-    for start in range(0, len(rows), _ROWS):
-        a, b = rows[start : start + _ROWS].T
-        coherence[start : start + _ROWS] = np.abs((waves[a] * waves[b].conj()).sum(axis=1)) ** 2
-        independent[start : start + _ROWS] = (1 / np.maximum((filled[a] * filled[b]).sum(axis=(1, 2)), 1e-6) - 1)[:, octave]
-    np.maximum(independent, 1e-6, out=independent)
-    log_single = (np.log1p(-np.minimum(coherence, 1 - 1e-6)) * independent).min(axis=1, initial=0)
-    p = _any_of(np.exp(log_single.astype(np.float64)), len(bins))
-    threshold = -np.expm1(np.log(-np.expm1(np.log1p(-alpha) / max(len(bins), 1))) / independent)
-    return Coherence(frequency, coherence, traces.ids[rows], threshold, p, _control(p), alpha)
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, such as 0.05, got {alpha!r}")
-
-
-def _control(p: np.ndarray) -> np.ndarray:
-    """Control the false discovery rate, leaving out what is NaN."""
-    q = np.full(len(p), np.nan)
-    known = np.isfinite(p)
-    q[known] = stats.false_discovery_control(p[known]) if known.any() else q[known]
-    return q
-
-
-def _any_of(p: np.ndarray, n: int) -> np.ndarray:
-    """Chance that the smallest of ``n`` independent p-values is at most ``p`` (Sidak)."""
-    return -np.expm1(n * np.log1p(-np.minimum(p, 1 - 1e-16)))
-
-
-def _parts(traces: Traces) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield a few rows at a time, in double precision, without their mean."""
-    for first in range(0, len(traces), _ROWS):
-        rows = slice(first, min(first + _ROWS, len(traces)))
-        part = traces.values[rows].astype(np.float64)
-        yield rows, part - part.mean(axis=1, keepdims=True)
-
-
-def _make_tapers(traces: Traces, bandwidth_hz: float | None, half_width: float) -> tuple[np.ndarray, int]:
-    """Orthonormal tapers (K, T) and the bandwidth in frequency steps."""
-    n_frames = traces.n_frames
-    if bandwidth_hz is not None:
-        check_positive("bandwidth_hz", bandwidth_hz, "hertz")
-        half_width = bandwidth_hz * n_frames / traces.fs / 2
-        if not 1 <= half_width < n_frames / 4:
-            raise ValueError(
-                f"bandwidth_hz must lie between 2 over the duration, {2 * traces.fs / max(n_frames, 1):.3g} Hz, and half the "
-                f"sampling rate, {traces.fs / 2:.3g} Hz, got {bandwidth_hz:g}"
-            )
-    if n_frames <= 4 * half_width:
-        return np.full((1, n_frames), max(n_frames, 1) ** -0.5), max(1, n_frames)
-    return dpss(n_frames, half_width, int(2 * half_width) - 1), max(1, round(2 * half_width))
-
-
-def _average(tapers: np.ndarray, part: np.ndarray) -> np.ndarray:
-    return np.mean([np.abs(np.fft.rfft(part * taper, axis=1)) ** 2 for taper in tapers], axis=0)
 
 
 def _fill(tapers: np.ndarray, part: np.ndarray) -> np.ndarray:
