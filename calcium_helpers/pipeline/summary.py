@@ -7,9 +7,10 @@ import platform
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import median_filter, uniform_filter1d
 
 from calcium_helpers import metrics
-from calcium_helpers.containers import Movie, Shifts
+from calcium_helpers.containers import Movie, Shifts, Traces
 from calcium_helpers.motion import MotionQuality
 from calcium_helpers.movie import find_gaps
 from calcium_helpers.noise import estimate_noise
@@ -19,6 +20,8 @@ from calcium_helpers.results import Detection, Simulation
 
 PACKAGES = ("calcium-helpers", "numpy", "scipy", "numba", "torch", "pandas", "h5py", "tifffile")
 SPIKE_BIN_S = 0.1
+MATCH_WINDOW_S, POOR_MATCH = 2.0, 0.75
+DIP_WINDOW_S, DIP_NOISES = 0.5, 5.0
 
 
 def summarise_run(
@@ -33,6 +36,18 @@ def summarise_run(
         warnings.append("no cell was accepted: the funnel says what was found and why it was left out")
     if movie.times_s is not None and len((gaps := find_gaps(movie.times_s)).frames):
         warnings.append(f"{gaps}: rates are counted as if there were none")
+    if shifts is not None and (spans := find_poor_match(shifts, movie.fs)):
+        times = ", ".join(f"{start:.1f}–{stop:.1f} s" for start, stop in spans[:3]) + (", ..." if len(spans) > 3 else "")
+        warnings.append(
+            f"frames match the template far worse than usual for long ({times}): motion in depth, a change of focus or of "
+            "light? What cells seem to do there may not be activity"
+        )
+    if len(dipping := find_dipping(activity.dff.select(accepted))):
+        ids = ", ".join(map(str, dipping[:10])) + (", ..." if len(dipping) > 10 else "")
+        warnings.append(
+            f"dF/F of {len(dipping)} accepted cells falls further below its median than it rises above (ids {ids}): too much "
+            "neuropil taken out, motion, or an indicator that dims?"
+        )
     noise = _median(estimate_noise(activity.dff.select(accepted)))
     denoising = _denoising(activity, accepted)
     if denoising is not None:  # what is left is not white, and that estimate would be far too low
@@ -88,6 +103,28 @@ def score_against_truth(truth: Simulation, shifts: Shifts | None, detection: Det
         scores["rigid_rms_px"] = metrics.rigid_rms(shifts, truth.shifts)
         scores["field_rms_px"] = metrics.field_rms(shifts, truth.shifts)
     return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in scores.items()}
+
+
+def find_poor_match(shifts: Shifts, fs: float) -> list[tuple[float, float]]:
+    """Return the stretches of 2 s or more, (start, stop) in s, that match the template worse than 3/4 of the median match."""
+    if shifts.correlation is None:
+        return []
+    n = max(3, round(MATCH_WINDOW_S * fs) | 1)
+    running = median_filter(np.asarray(shifts.correlation, dtype=float), n, mode="nearest")
+    poor = running < POOR_MATCH * np.median(shifts.correlation)
+    starts, stops = np.flatnonzero(np.diff(poor.astype(int), prepend=0, append=0)).reshape(-1, 2).T
+    return [(float(start / fs), float(stop / fs)) for start, stop in zip(starts, stops, strict=True) if stop - start >= n - 1]
+
+
+def find_dipping(dff: Traces) -> np.ndarray:
+    """Return the ids of traces that, over half a second, fall further below their median than they rise above, beyond noise."""
+    if not dff.values.size:
+        return dff.ids[:0]
+    smooth = uniform_filter1d(dff.values.astype(np.float64), max(1, round(DIP_WINDOW_S * dff.fs)), axis=1)
+    smooth -= np.median(smooth, axis=1, keepdims=True)
+    noise = 1.4826 * np.median(np.abs(smooth), axis=1)
+    dip = -smooth.min(axis=1)
+    return dff.ids[(dip > smooth.max(axis=1)) & (dip > DIP_NOISES * noise)]
 
 
 def _motion(shifts: Shifts | None, quality: MotionQuality | None) -> dict[str, Any] | None:
