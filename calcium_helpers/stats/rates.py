@@ -162,7 +162,7 @@ def _estimate_dispersion(trains: list[np.ndarray], duration_s: float, confidence
     edges = np.linspace(0, duration_s, _BLOCKS + 1)
     counts = np.array([np.histogram(train, edges)[0] for train in trains]).reshape(-1, _BLOCKS)
     variance, n = counts.var(axis=1, ddof=1), counts.sum(axis=1)
-    own = np.divide(variance, n / _BLOCKS, out=np.ones(len(n)), where=n > 0)
+    own = np.divide(variance, n / _BLOCKS, out=np.zeros(len(n)), where=n > 0)
     pooled = variance.sum() / max(n.sum() / _BLOCKS, 1e-9)
     shrunk = (n * own + _POOLED * pooled) / (n + _POOLED)
     # Student's t over the normal pays for a variance known from eight counts; cubed as the counts of bursts are skewed.
