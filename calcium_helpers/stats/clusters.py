@@ -60,8 +60,9 @@ def cluster_cells(
     Features are the scores of the traces (without drift, binned, z-scored) on those principal components that are larger than
     any of circularly shifted traces (parallel analysis, Horn 1965, doi:10.1007/BF02289447); where there is none, the cells
     are one cluster. How many clusters there are, by k-means or Ward's method, the silhouette says (Rousseeuw 1987,
-    doi:10.1016/0377-0427(87)90125-7) among those that exceed the same data with the gaps between clusters closed, so that a
-    continuum is not cut. Stability is over resampled blocks of time (Hennig 2007, doi:10.1016/j.csda.2006.11.025).
+    doi:10.1016/0377-0427(87)90125-7), and one if it does not exceed that of the same data with the gaps between clusters
+    closed, so that a continuum is not cut. Stability is over resampled blocks of time (Hennig 2007,
+    doi:10.1016/j.csda.2006.11.025).
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def cluster_events(events: Events, *, max_clusters: int = 8, alpha: float = 0.05
     values = pd.DataFrame(columns, dtype=float)
     features = np.log(values.where(values > 0))
     features = features.where(features.notna().all(axis=1))
-    features = (features - features.mean()) / features.std().replace(0, 1)
+    features = (features - features.mean()) / features.std().replace(0, 1).fillna(1)
     used = features.dropna().to_numpy()
     rng = np.random.default_rng(seed)
 
@@ -185,8 +186,9 @@ def _cluster(
     usable = np.flatnonzero(features.notna().all(axis=1))
     x = features.to_numpy(dtype=float)[usable]
     choice = _try(x[np.sort(rng.permutation(len(x))[:_MOST_CHOSEN_FROM])], max_clusters, alpha, rng)
-    found = choice[choice["silhouette"] > choice["null_high"]].sort_values("silhouette", ascending=False, kind="stable")
-    method, n_clusters = found.iloc[0][["method", "n_clusters"]] if len(found) else ("one cluster", min(len(x), 1))
+    best = choice.loc[choice["silhouette"].idxmax()] if len(choice) else None
+    found = best is not None and best["silhouette"] > best["null_high"]
+    method, n_clusters = (best["method"], int(best["n_clusters"])) if found else ("one cluster", min(len(x), 1))
     own = _split(x, method, n_clusters, rng)
     own = np.argsort(np.argsort(-np.bincount(own, minlength=n_clusters), kind="stable"))[own] if len(x) else own
     overlap = np.ones((_BOOTSTRAPS, n_clusters))
@@ -205,14 +207,16 @@ def _cluster(
 def _try(x: np.ndarray, max_clusters: int, alpha: float, rng: np.random.Generator) -> pd.DataFrame:
     """Silhouette of each method and number, and the bound that data without gaps exceed in any of them with chance alpha."""
     from sklearn.metrics import silhouette_score
+    from threadpoolctl import threadpool_limits
 
     most = min(max_clusters, len(np.unique(x, axis=0)) // _FEWEST_MEMBERS)
     tried = [(method, k) for method in _METHODS for k in range(2, most + 1)]
     rows = []
     for method, k in tried:
-        labels = _split(x, method, k, rng)
-        draws = draw_without_gaps(x, labels, _NULLS, rng)
-        null = np.array([[silhouette_score(drawn, _split(drawn, method, k, rng)) for drawn in kinds] for kinds in draws])
+        with threadpool_limits(1):  # so small a task is slower on many threads
+            labels = _split(x, method, k, rng)
+            draws = draw_without_gaps(x, labels, _NULLS, rng)
+            null = np.array([[silhouette_score(drawn, _split(drawn, method, k, rng)) for drawn in pair] for pair in draws])
         bound = student.ppf(1 - alpha / len(tried), _NULLS - 1) * null.std(axis=0, ddof=1) * np.sqrt(1 + 1 / _NULLS)
         rows.append((method, k, silhouette_score(x, labels), (null.mean(axis=0) + bound).max()))
     return pd.DataFrame(rows, columns=["method", "n_clusters", "silhouette", "null_high"])
