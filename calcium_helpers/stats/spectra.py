@@ -147,14 +147,15 @@ def find_rhythms(
     to twice the frequency without its nearest part. Their ratio has an F distribution under no rhythm (Thomson 1982,
     doi:10.1109/PROC.1982.12433), with fewer degrees of freedom where activity fills but a part of the recording; the p-value
     counts all the frequencies that were looked at, the q-value (Benjamini & Hochberg 1995,
-    doi:10.1111/j.2517-6161.1995.tb02031.x) all the cells. Regular motion or breathing makes a rhythm too.
+    doi:10.1111/j.2517-6161.1995.tb02031.x) all the cells. Chance findings are as rare as stated or rarer.
+    Regular motion or breathing makes a rhythm too.
 
     Parameters
     ----------
     traces : Traces
         N traces of T frames; finite.
     band_hz : tuple of float
-        Where to look, Hz. Below about 25 cycles a recording (or five bandwidths) surroundings are missing.
+        Where to look, Hz. Below 30 cycles a recording (six bandwidths) surroundings are missing.
     bandwidth_hz : float, optional
         Full width of the smoothing, Hz; 5 over the duration by default, which makes 4 tapers.
     alpha : float
