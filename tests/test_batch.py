@@ -154,7 +154,7 @@ def test_other_cells_of_suite2p_are_another_analysis(tmp_path):
     ("table", "words"),
     [
         ("", r"has the columns none \(path is missing"),
-        ("file,fs\na.tif,10\n", r"unknown: 'file'\)\. Needed is path; possible are channel, dataset"),
+        ("file,fs\na.tif,10\n", r"unknown: 'file'\)\. Needed is path; possible are channel, condition, dataset"),
         ("path,path\na.tif,10\n", "a column stands twice"),
         ("path,fs\n", "names no recording"),
         ("path,fs\na.tif,10,2p\n", "line 2 has 3 cells"),

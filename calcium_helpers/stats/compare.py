@@ -88,7 +88,7 @@ def _compare_groups(x: np.ndarray, y: np.ndarray, confidence: float) -> dict[str
         test = stats.mannwhitneyu(y, x)
         row |= {"effect": 2 * test.statistic / (len(x) * len(y)) - 1, "p": test.pvalue}
     if min(len(x), len(y)) > 1 and (np.ptp(x) or np.ptp(y)):
-        row["low"], row["high"] = stats.ttest_ind(y, x, equal_var=False).confidence_interval(confidence)
+        row["low"], row["high"] = _interval(row["difference"], (x, y), confidence)
     return row
 
 
@@ -101,8 +101,16 @@ def _compare_pairs(x: np.ndarray, y: np.ndarray, confidence: float) -> dict[str,
         rises = np.sign(steps[steps != 0]) @ ranks
         row |= {"effect": rises / max(ranks.sum(), 1), "p": stats.wilcoxon(steps).pvalue if len(ranks) else 1.0}
     if len(steps) > 1 and np.ptp(steps):
-        row["low"], row["high"] = stats.ttest_rel(y, x).confidence_interval(confidence)
+        row["low"], row["high"] = _interval(row["difference"], (steps,), confidence)
     return row
+
+
+def _interval(difference: float, samples: tuple[np.ndarray, ...], confidence: float) -> tuple[float, float]:
+    """Student's t interval of a difference of means, with Welch's degrees of freedom of several samples."""
+    parts = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
+    freedom = parts.sum() ** 2 / (parts**2 / [len(sample) - 1 for sample in samples]).sum()
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * parts.sum() ** 0.5
+    return difference - half, difference + half
 
 
 def _describe(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
