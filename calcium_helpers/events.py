@@ -159,7 +159,7 @@ def _find_onsets(z: np.ndarray, onset_filter: OnsetFilter) -> np.ndarray:
 
 
 @njit(cache=True)
-def _measure(values, smooth, onsets, level, n_rise, fs):
+def _measure(values: np.ndarray, smooth: np.ndarray, onsets: np.ndarray, level: float, n_rise: int, fs: float) -> np.ndarray:
     """Measure the events of one trace, (n, 7) in the order of ``MEASURED``; ``level`` is the noise of the smooth trace."""
     measured = np.empty((len(onsets), 7))
     for i in range(len(onsets)):
@@ -192,7 +192,7 @@ def _measure(values, smooth, onsets, level, n_rise, fs):
 
 
 @njit(cache=True)
-def _crossing(smooth, start, stop, level, step):
+def _crossing(smooth: np.ndarray, start: int, stop: int, level: float, step: int) -> float:
     """Where the trace first falls below ``level`` on the way from ``start`` to ``stop``, between frames; NaN if nowhere."""
     frame = start
     while frame != stop:
@@ -203,7 +203,7 @@ def _crossing(smooth, start, stop, level, step):
 
 
 @njit(cache=True)
-def _frames_above(smooth, start, stop, level):
+def _frames_above(smooth: np.ndarray, start: int, stop: int, level: float) -> float:
     """Return how long the trace, straight between frames, is above ``level``, in frames: noise adds as much as it takes."""
     total = 0.0
     for frame in range(start, stop):

@@ -69,14 +69,14 @@ def correlate_onsets(onsets: list[np.ndarray], seed: int) -> Correlation:
 
 
 def any_pair(seed: int, *, drift: float = 0.0, max_lag_s: float = 0.0) -> np.ndarray:
-    """Is any pair of independent cells significant? Then all discoveries are false."""
+    """Say whether any pair of independent cells is significant: all discoveries are then false."""
     values = draw_unlike(np.random.default_rng(seed), N_CELLS if not max_lag_s else 15, drift=drift)
     found = correlate(Traces(values, FS, "dff"), max_lag_s=max_lag_s, n_shuffles=100, seed=seed)
     return np.array([found.significant.any()])
 
 
 def pairs_below(seed: int, *, drift: float = 0.0) -> np.ndarray:
-    """Which pairs of independent cells have p < 0.05."""
+    """Say which pairs of independent cells have p < 0.05."""
     found = correlate(Traces(draw_unlike(np.random.default_rng(seed), drift=drift), FS, "dff"), n_shuffles=100, seed=seed)
     return found.p[np.triu_indices(N_CELLS, 1)] < ALPHA
 
@@ -92,7 +92,7 @@ def any_synchrony(seed: int, *, n: int = N_CELLS, rate_hz: tuple[float, float] =
 
 
 def any_split(seed: int, *, kind: str) -> np.ndarray:
-    """Are cells without groups split: independent, or along a continuum of one dimension?"""
+    """Say whether cells without groups, independent or along a continuum of one dimension, are split."""
     rng = np.random.default_rng(seed)
     shared, own = draw_calcium(rng, 2), 0.5 * draw_calcium(rng, N_CELLS)
     part = rng.uniform(0, 1, (N_CELLS, 1))
@@ -108,7 +108,7 @@ def any_split(seed: int, *, kind: str) -> np.ndarray:
 
 
 def found_pairs(seed: int, *, events: bool) -> np.ndarray:
-    """Which of four planted pairs among independent cells are significant."""
+    """Say which of four planted pairs among independent cells are significant."""
     rng = np.random.default_rng(seed)
     pairs = np.arange(8).reshape(4, 2)
     if events:
@@ -127,7 +127,7 @@ def found_pairs(seed: int, *, events: bool) -> np.ndarray:
 
 
 def false_share(seed: int) -> np.ndarray:
-    """Of the significant pairs among groups of four and independent cells, which are false."""
+    """Say of each significant pair, among groups of four and independent cells, whether it is false."""
     rng = np.random.default_rng(seed)
     values = draw_unlike(rng)
     group = np.append(np.repeat(np.arange(4), 4), -1 - np.arange(N_CELLS - 16))
@@ -138,7 +138,7 @@ def false_share(seed: int) -> np.ndarray:
 
 
 def found_lag(seed: int) -> np.ndarray:
-    """Is the delay of one cell behind another found to within a frame?"""
+    """Say whether the delay of one cell behind another is found to within a frame."""
     rng = np.random.default_rng(seed)
     shared = draw_calcium(rng, 1)[0]
     delay = int(rng.integers(-10, 11))
@@ -148,7 +148,7 @@ def found_lag(seed: int) -> np.ndarray:
 
 
 def found_groups(seed: int) -> np.ndarray:
-    """Are three planted groups, and the cells of none, recovered with an adjusted Rand index above 0.9?"""
+    """Say whether three planted groups, and the cells of none, are recovered with an adjusted Rand index above 0.9."""
     rng = np.random.default_rng(seed)
     truth = np.repeat(np.arange(4), 12)
     values = np.vstack([draw_calcium(rng, 3), np.zeros((1, N_FRAMES))])[truth] + 0.5 * draw_calcium(rng, len(truth))
@@ -159,7 +159,7 @@ def found_groups(seed: int) -> np.ndarray:
 
 
 def found_synchrony(seed: int) -> np.ndarray:
-    """Which of three planted events of a third of the cells are found?"""
+    """Say which of three planted events of a third of the cells are found."""
     rng = np.random.default_rng(seed)
     onsets = draw_onsets(rng, rate_hz=(0.02, 0.1))
     times = np.array([30.0, 90.0, 160.0]) + rng.uniform(-10, 10, 3)
@@ -172,7 +172,7 @@ def found_synchrony(seed: int) -> np.ndarray:
 
 
 def correlate_field(rng: np.random.Generator, n: int, *, cells_differ: bool) -> tuple[np.ndarray, np.ndarray]:
-    """True correlations (N, N) of cells in a field, which fall with distance, and their places (N, 2) in px."""
+    """Draw true correlations (N, N) of cells in a field, which fall with distance, and their places (N, 2) in px."""
     yx = rng.integers(0, SIDE_PX, (n, 2))
     distance = np.linalg.norm(yx[:, None] - yx[None], axis=-1)
     loading = rng.uniform(0.2, 1, n) if cells_differ else np.full(n, 0.6)
@@ -180,7 +180,7 @@ def correlate_field(rng: np.random.Generator, n: int, *, cells_differ: bool) -> 
 
 
 def distance_covered(seed: int, *, cells_differ: bool) -> np.ndarray:
-    """Do the intervals hold the mean correlation of all cells like these at the same distances?"""
+    """Say which intervals hold the mean correlation of all cells like these at the same distances."""
     rng = np.random.default_rng(seed)
     r, yx = correlate_field(rng, 60, cells_differ=cells_differ)
     noise = np.triu(0.1 * rng.standard_normal(r.shape), 1)

@@ -59,7 +59,9 @@ def show_distribution(cells: pd.DataFrame, measure: str, groups: pd.DataFrame | 
     if not values.size:
         return say(ax, f"No {NAMES.get(measure, measure)} to show")
     n_bins = int(np.clip(2 * len(values) ** 0.5, 5, 40))
-    counts, *_ = ax.hist(values, bins=n_bins, color=SKY, edgecolor="white", linewidth=0.4)
+    low, high = values.min(), values.max()
+    margin = 0.5 * abs(high) if high - low <= 1e-6 * abs(high) else 0.0  # one value for all would have no width
+    counts, *_ = ax.hist(values, bins=n_bins, range=(low - margin, high + margin), color=SKY, edgecolor="white", linewidth=0.4)
     top = float(np.max(counts))
     if groups is not None:
         means = groups[groups["measure"] == measure]
@@ -124,7 +126,7 @@ def show_spectra(
 
 
 def show_bands(bands: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Show the share of each band in the power of every cell: box of the middle half, whiskers to 5 and 95 %.
+    """Show the share of each band in the power of every cell: a box for the middle half of the cells, a line from 5 to 95 %.
 
     Parameters
     ----------
@@ -143,16 +145,15 @@ def show_bands(bands: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if not names:
         return say(ax, "No bands to show")
     parts = [bands[bands["band"] == name] for name in names]
-    look = {"color": BLUE, "linewidth": 1.2}
-    ax.boxplot(
-        [part["share"].dropna() for part in parts], whis=(5, 95), widths=0.5, boxprops=look, whiskerprops=look, capprops=look,
-        medianprops={"color": VERMILLION, "linewidth": 1.6}, flierprops={"marker": ".", "markersize": 2, "rasterized": True},
-    )  # fmt: skip
-    borders = [
-        f"{name}\n{part['low_hz'].iloc[0]:.3g}–{part['high_hz'].iloc[0]:.3g} Hz"
-        for name, part in zip(names, parts, strict=True)
-    ]
-    ax.set_xticks(range(1, len(names) + 1), borders, fontsize=8)
+    for i, part in enumerate(parts):
+        share = part["share"].dropna()
+        if len(share):
+            low, lower, middle, upper, high = np.percentile(share, (5, 25, 50, 75, 95))
+            ax.plot([i, i], [low, high], color=BLUE, linewidth=1.5)
+            ax.bar(i, upper - lower, bottom=lower, width=0.5, color=SKY, edgecolor=BLUE, zorder=2)
+            ax.plot([i - 0.25, i + 0.25], [middle, middle], color=VERMILLION, linewidth=2)
+    edges = [f"{part['low_hz'].iloc[0]:.3g}–{part['high_hz'].iloc[0]:.3g} Hz" for part in parts]
+    ax.set_xticks(range(len(names)), [f"{name}\n{edge}" for name, edge in zip(names, edges, strict=True)], fontsize=8)
     ax.set(xlabel="band", ylabel="share of a cell's power", ylim=(0, 1))
     strip_frame(ax)
     return ax

@@ -59,9 +59,9 @@ def write_tables(results: Results, out_dir: str | Path, *, statistics: Statistic
         column a component, named by its id (dF/F as a fraction; spikes in amplitude a frame); ``cells`` one row a component.
         All others are of accepted cells: ``events`` one row each, with its kind; ``statistics`` one row a cell and measure,
         ``groups`` a group and measure; ``clusters`` a cell; ``correlation`` a pair (beyond 100,000 pairs those that are
-        correlated by one of the three measures); ``spectra`` the frequency and one column a cell, ``bands`` a cell and band, with
-        the cell's rhythm; ``synchrony`` a synchronous event; ``responses`` a cell and stimulus; ``summary`` every number that
-        the report states.
+        correlated by one of the three measures); ``spectra`` the frequency and one column a cell, ``bands`` a cell and band
+        with the cell's rhythm; ``synchrony`` a synchronous event; ``responses`` a cell and stimulus; ``summary`` every number
+        that the report states.
     """
     if statistics is None:
         from calcium_helpers.stats import analyse
@@ -92,6 +92,7 @@ def statistics_tables(statistics: Statistics, footprints: Footprints) -> dict[st
     """Return the tables that are written of statistics, by the name of their file."""
     clusters, spectra = statistics.cell_clusters, statistics.spectra
     kinds = statistics.event_clusters.labels + 1
+    rhythms = statistics.rhythms.add_prefix("rhythm_").rename(columns={"rhythm_roi": "roi"})
     tables = {
         "events": statistics.events.table.assign(kind=kinds),
         "statistics": statistics.cells,
@@ -104,7 +105,7 @@ def statistics_tables(statistics: Statistics, footprints: Footprints) -> dict[st
         "spectra": pd.DataFrame(spectra.power.T, columns=[str(i) for i in spectra.ids]).assign(
             frequency_hz=spectra.frequency_hz
         )[["frequency_hz", *map(str, spectra.ids)]],
-        "bands": statistics.bands.merge(statistics.rhythms.add_prefix("rhythm_").rename(columns={"rhythm_roi": "roi"}), on="roi"),
+        "bands": statistics.bands.merge(rhythms, on="roi"),
         "synchrony": statistics.synchrony.table,
     }  # fmt: skip
     if statistics.alignment is not None:

@@ -144,7 +144,7 @@ def cluster_events(events: Events, *, max_clusters: int = 8, alpha: float = 0.05
     columns = {name: table[name] for name in ("amplitude", "rise_s", "half_decay_s", "area") if name in table}
     columns["duration_s"] = table["offset_s"] - table["onset_s"]
     values = pd.DataFrame(columns, dtype=float)
-    features = np.log(values.where(values > 0))
+    features = pd.DataFrame(np.log(values.where(values > 0)))
     features = features.where(features.notna().all(axis=1))
     features = (features - features.mean()) / features.std().replace(0, 1).fillna(1)
     used = features.dropna().to_numpy()
@@ -186,9 +186,9 @@ def _cluster(
     usable = np.flatnonzero(features.notna().all(axis=1))
     x = features.to_numpy(dtype=float)[usable]
     choice = _try(x[np.sort(rng.permutation(len(x))[:_MOST_CHOSEN_FROM])], max_clusters, alpha, rng)
-    best = choice.loc[choice["silhouette"].idxmax()] if len(choice) else None
-    found = best is not None and best["silhouette"] > best["null_high"]
-    method, n_clusters = (best["method"], int(best["n_clusters"])) if found else ("one cluster", min(len(x), 1))
+    best = choice.nlargest(1, "silhouette")
+    best = best[best["silhouette"] > best["null_high"]]
+    method, n_clusters = best[["method", "n_clusters"]].iloc[0] if len(best) else ("one cluster", min(len(x), 1))
     own = _split(x, method, n_clusters, rng)
     own = np.argsort(np.argsort(-np.bincount(own, minlength=n_clusters), kind="stable"))[own] if len(x) else own
     overlap = np.ones((_BOOTSTRAPS, n_clusters))

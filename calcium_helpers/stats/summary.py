@@ -44,7 +44,7 @@ class StatisticsConfig:
 
 
 class Statistics(NamedTuple):
-    """Statistics of the accepted cells of a run: ``rows`` of the results, ``ids``, ``events``; each part as its function gives it.
+    """Statistics of the accepted cells of a run: ``rows`` of the results, ``ids``, ``events``, and each part.
 
     ``groups`` holds all cells and, where there are several, each cluster; ``lagged`` and ``tiling`` are the correlation at its
     best lag and the spike-time tiling coefficient; ``alignment`` is None without stimuli; ``notes`` say in words what was
@@ -122,7 +122,18 @@ def analyse(results: Results, *, config: StatisticsConfig | None = None, stimuli
 
 
 def state_numbers(statistics: Statistics) -> dict[str, Any]:
-    """Return the numbers and remarks that a report states, by name."""
+    """Return the numbers and remarks that a report states, by name.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        As `analyse` gives them.
+
+    Returns
+    -------
+    dict
+        What cannot be told is None.
+    """
     table, ids = statistics.events.table, statistics.ids
     pairs = np.triu_indices(len(ids), 1)
     rate = statistics.cells.loc[statistics.cells["measure"] == "rate", "value"]
@@ -142,7 +153,7 @@ def state_numbers(statistics: Statistics) -> dict[str, Any]:
         "n_correlated_pairs": int(statistics.correlation.significant[pairs].sum()),
         "n_lagged_pairs": int(statistics.lagged.significant[pairs].sum()),
         "n_coincident_pairs": int(statistics.tiling.significant[pairs].sum()),
-        "mean_correlation": float(np.nanmean(statistics.correlation.r[pairs])) if len(pairs[0]) else None,
+        "mean_correlation": float(np.nanmean(r)) if np.isfinite(r := statistics.correlation.r[pairs]).any() else None,
         "n_synchronous": len(statistics.synchrony.table),
         "n_rhythmic": int(statistics.rhythms["significant"].sum()),
         "n_responsive": None if statistics.alignment is None else int(
