@@ -138,7 +138,7 @@ def test_what_cannot_be_correlated_is_said():
 
 def tiling_by_definition(a, b, window, duration):
     """Cutts and Eglen's coefficient of two trains, with the covered time measured on a fine grid."""
-    grid = (np.arange(200_000) + 0.5) / 200_000 * duration
+    grid = (np.arange(20_000) + 0.5) / 20_000 * duration
     covered = [(np.abs(grid[:, None] - own).min(axis=1) <= window).mean() for own in (a, b)]
     near = [(np.abs(x[:, None] - y).min(axis=1) <= window).mean() for x, y in ((a, b), (b, a))]
     terms = [(near[0] - covered[1]) / (1 - near[0] * covered[1]), (near[1] - covered[0]) / (1 - near[1] * covered[0])]
@@ -151,7 +151,7 @@ def test_tiling_is_as_defined():
     onsets[2][:2] = 0.1, 59.9  # windows that reach beyond the ends
     found = correlate_events(as_events(onsets), ids=np.arange(4), duration_s=60, window_s=0.4, n_shuffles=2)
     for i, j in zip(*np.triu_indices(4, 1), strict=True):
-        assert found.r[i, j] == pytest.approx(tiling_by_definition(onsets[i], onsets[j], 0.4, 60), abs=1e-3)
+        assert found.r[i, j] == pytest.approx(tiling_by_definition(onsets[i], onsets[j], 0.4, 60), abs=2e-3)
 
 
 def test_events_alone_and_together():

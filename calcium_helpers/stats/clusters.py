@@ -219,7 +219,8 @@ def _try(x: np.ndarray, max_clusters: int, alpha: float, rng: np.random.Generato
             null = np.array([[silhouette_score(drawn, _split(drawn, method, k, rng)) for drawn in pair] for pair in draws])
         bound = student.ppf(1 - alpha / len(tried), _NULLS - 1) * null.std(axis=0, ddof=1) * np.sqrt(1 + 1 / _NULLS)
         rows.append((method, k, silhouette_score(x, labels), (null.mean(axis=0) + bound).max()))
-    return pd.DataFrame(rows, columns=["method", "n_clusters", "silhouette", "null_high"])
+    table = pd.DataFrame(rows, columns=["method", "n_clusters", "silhouette", "null_high"])
+    return table.astype({"n_clusters": int, "silhouette": float, "null_high": float})
 
 
 def _split(x: np.ndarray, method: str, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
