@@ -10,7 +10,8 @@ UNITS_GB = {"": 1.0, "k": 1e-6, "m": 1e-3, "g": 1.0, "t": 1e3}
 
 MOVIES = """file, folder or name from the list; the built-in movie where not given. Several, or a table (.csv with the column
 path, and any of these options as columns), are analysed one after the other, each into a folder of its own below --out;
-outcomes.csv there says how it went"""
+outcomes.csv there says how it went, comparison.html shows all side by side, and compares conditions where the table has a
+column condition (and subject, where one was recorded in several)"""
 
 ROIS = """your own regions in the place of detection: label image or stack of masks (.tif, .npy, .npz), suite2p's stat.npy,
 or an earlier results.h5. They must lie as in the motion-corrected movie (--no-motion if yours is corrected already)"""

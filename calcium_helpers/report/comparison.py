@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
+from matplotlib.ticker import LogLocator, NullLocator
 
 from calcium_helpers.io.save import atomic_path
 from calcium_helpers.plots._style import INK, MANY_MARKS, MUTED, cluster_colour, pretty_unit, strip_frame
@@ -104,7 +105,7 @@ def write_comparison(recordings: Sequence[Recording], out_dir: str | Path) -> Pa
 def _load(recording: Recording, out_dir: Path) -> Loaded:
     """Read what a recording left; what is missing or damaged is said, and stops nothing."""
     summary: dict[str, Any] = {}
-    cells = pd.DataFrame(columns=list(NEEDED))
+    cells = pd.DataFrame(columns=list(NEEDED)).astype({"value": float})
     problems = []
     if recording.report:
         folder = (out_dir / recording.report).parent
@@ -181,7 +182,9 @@ def _draw_columns(ax: Any, table: pd.DataFrame, cells: pd.DataFrame) -> None:
     ax.set_xlim(-0.6, len(table) - 0.4)
     if (low := cells["value"].min()) * LOG_FROM > 0 and cells["value"].max() > LOG_FROM * low:
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
     else:
         ax.set_ylim(min(0, low), None)
     if conditions != [""]:
