@@ -195,16 +195,20 @@ def draw_synchrony(results: Results, statistics: Statistics) -> Drawing | None:
     figure = canvas(10, 2.8 if shifts is None else 4.6)
     axes = figure.subplots(1 if shifts is None else 2, 1, sharex=True, squeeze=False)[:, 0]
     plots.show_synchrony(statistics.synchrony, ax=axes[0])
+    below = ""
     if shifts is not None:
         plots.show_template_correlation(shifts, results.dff.fs, ax=axes[1])
         axes[0].set_xlabel("")
+        below = (
+            " Below, the match of each frame with the template: where it falls at a shaded moment, the field moved in depth or "
+            "its light changed, and the moment may be no activity."
+        )
     found = len(statistics.synchrony.table)
     return Drawing(
         figure,
         "How many cells begin an event at about the same time; shaded where this is more than chance allows anywhere in the "
-        "recording (dashed). Below, the match of each frame with the template: where it falls at a shaded moment, the field "
-        "moved in depth or its light changed, and the moment may be no activity.",
-        "Line plots over time in seconds: number of active cells with the limit of chance, and match with the template.",
+        f"recording (dashed).{below}",
+        "Number of active cells over time in seconds, with the limit that chance reaches.",
         "chance is what each cell's events give when shifted in time independently of the others.",
         "Shaded moments have more active cells than chance gives." if found
         else "No moment of the recording has more active cells than chance gives.",
