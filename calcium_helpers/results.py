@@ -72,3 +72,18 @@ class Results(NamedTuple):
     parameters: dict[str, Any]
     summary: dict[str, Any]
     history: tuple[str, ...]
+
+    def cells_by_id(self) -> pd.DataFrame:
+        """Return ``cells`` with its index named ``id``, in the order of the footprints, and a Boolean ``accepted``.
+
+        Raises
+        ------
+        ValueError
+            When a footprint has no row.
+        """
+        cells = self.cells.set_index("id") if "id" in self.cells else self.cells.rename_axis("id")
+        missing = np.setdiff1d(self.footprints.ids, cells.index)
+        if missing.size:
+            raise ValueError(f"results.cells has no row for the components {missing[:5].tolist()}; each footprint needs one")
+        cells = cells.loc[self.footprints.ids]
+        return cells.assign(accepted=cells["accepted"].astype(bool) if "accepted" in cells else True)

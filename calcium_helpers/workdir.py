@@ -75,7 +75,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def clear_parts(folder: Path) -> None:
     """Delete half-written files of a run whose process was killed: they may be large, and nobody looks for them."""
-    for part in [*folder.glob("work/*-*.part"), *folder.glob(".*-*.part.*")]:
+    for part in (*folder.glob("work/*-*.part"), *folder.glob(".*-*.part.*"), *folder.glob("figures/.*-*.part.*")):
         found = re.search(r"-(\d+)\.part(\.\w+)?$", part.name)
         if found and not _is_running(int(found[1])):
             part.unlink(missing_ok=True)

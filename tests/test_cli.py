@@ -18,7 +18,11 @@ from calcium_helpers import io, manifest, simulate
 from calcium_helpers.cli import main
 
 FRAMES = np.random.default_rng(0).poisson(30, (40, 32, 36)).astype(np.uint16)
-OUTPUTS = {"report.html", "results.h5", "traces.csv", "denoised.csv", "spikes.csv", "cells.csv", "summary.json", "work"}
+TABLES = (
+    "traces", "denoised", "spikes", "cells", "events", "statistics", "groups", "clusters", "correlation", "spectra", "bands",
+    "synchrony",
+)  # fmt: skip
+OUTPUTS = {"report.html", "results.h5", "summary.json", "figures", "work", *(f"{name}.csv" for name in TABLES)}
 
 
 @pytest.fixture(autouse=True)

@@ -156,7 +156,7 @@ def test_a_dry_run_says_what_would_be_done(recording, capsys, tmp_path):
     assert (code, complaint) == (0, "")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
     steps = re.findall(r"^  (\w[\w ]*?) +(?:about|found)", printed, re.MULTILINE)
-    assert steps == ["check", "motion", "images", "motion quality", "detect", "traces"]
+    assert steps == ["check", "motion", "images", "motion quality", "detect", "traces", "events"]
     assert "found from an earlier run" not in printed
     assert "nothing was written" in printed
     assert call(capsys, recording, *ABOUT)[0] == 0

@@ -112,8 +112,9 @@ def test_parts_of_killed_processes_are_cleared_away(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
     (tmp_path / "work").mkdir()
-    (tmp_path / "mine").mkdir()
-    gone = [f"work/motion-1.npy-{ended.pid}.part", f".results-{ended.pid}.part.h5"]
+    for folder in ("mine", "figures"):
+        (tmp_path / folder).mkdir()
+    gone = [f"work/motion-1.npy-{ended.pid}.part", f".results-{ended.pid}.part.h5", f"figures/.a-{ended.pid}.part.svg"]
     kept = [
         f"work/motion-1.npy-{os.getppid()}.part",
         f"work/motion-2.npy-{os.getpid()}.part",

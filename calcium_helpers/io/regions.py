@@ -107,7 +107,7 @@ def _read_npy(path: Path, shape: tuple[int, int]) -> Footprints:
 def _read_results(path: Path, shape: tuple[int, int]) -> Footprints:
     results = load_results(path)
     _check_shape(path, results.footprints.shape, shape)
-    return results.footprints.select(results.cells["accepted"].to_numpy(dtype=bool))
+    return results.footprints.select(results.cells_by_id()["accepted"].to_numpy())
 
 
 READERS: dict[str, Callable[[Path, tuple[int, int]], Footprints]] = {

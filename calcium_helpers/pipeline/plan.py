@@ -33,6 +33,9 @@ NANOSECONDS = {
 MICROSECONDS_A_SAMPLE = 20.0
 """Time a cell and frame for dF/F, spikes and tables."""
 
+MICROSECONDS_AN_EVENT_SAMPLE = 1.0
+"""Time a cell and frame for the search for events."""
+
 START_S = 4.0
 """Loading libraries and compiled code, seconds."""
 
@@ -157,6 +160,7 @@ def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -
     if config.denoise is not None:
         seconds["denoise"] = NANOSECONDS["denoise"] * of_all
     seconds["traces"] = NANOSECONDS["extract"] * of_all + MICROSECONDS_A_SAMPLE * n_cells * n_frames / 1e6
+    seconds["events"] = MICROSECONDS_AN_EVENT_SAMPLE * n_cells * n_frames / 1e6
     return seconds
 
 

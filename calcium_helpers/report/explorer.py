@@ -14,7 +14,6 @@ from calcium_helpers.containers import Events, Footprints
 from calcium_helpers.plots import outline
 from calcium_helpers.plots.display import display_limits, envelope, peaks
 from calcium_helpers.report.numbers import CELL_LABELS, MEASURES, format_value
-from calcium_helpers.report.tables import cells_by_id
 from calcium_helpers.results import Results
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def build_explorer(results: Results, statistics: Statistics, *, truth: Footprint
     ValueError
         When an image or the truth has another shape than the footprints.
     """
-    cells = cells_by_id(results)
+    cells = results.cells_by_id()
     footprints = results.footprints
     if truth is not None and truth.shape != footprints.shape:
         raise ValueError(f"truth must have the footprints' shape {footprints.shape}, got {truth.shape}")

@@ -75,7 +75,7 @@ def write_tables(results: Results, out_dir: str | Path, *, statistics: Statistic
     for name, traces in wide.items():
         _write_wide(traces, results.times_s, out_dir / f"{name}.csv")
     with atomic_path(out_dir / "cells.csv") as part:
-        cells_by_id(results).to_csv(part)
+        results.cells_by_id().to_csv(part)
     tables = statistics_tables(statistics, results.footprints)
     for name, table in tables.items():
         with atomic_path(out_dir / f"{name}.csv") as part:
@@ -125,23 +125,6 @@ def _pairs(statistics: Statistics, footprints: Footprints) -> pd.DataFrame:
     for name, measure in measures.items():
         table |= {name: measure.r[a, b], f"{name}_q": measure.q[a, b], f"{name}_significant": measure.significant[a, b]}
     return pd.DataFrame(table | {"lag_s": statistics.lagged.lag_s[a, b]})
-
-
-def cells_by_id(results: Results) -> pd.DataFrame:
-    """Return the table of cells with its index named ``id``, in the order of the footprints, and a Boolean ``accepted``.
-
-    Raises
-    ------
-    ValueError
-        When a footprint has no row.
-    """
-    cells = results.cells.set_index("id") if "id" in results.cells else results.cells.rename_axis("id")
-    missing = np.setdiff1d(results.footprints.ids, cells.index)
-    if missing.size:
-        raise ValueError(f"results.cells has no row for the components {missing[:5].tolist()}; each footprint needs one")
-    cells = cells.loc[results.footprints.ids]
-    accepted = cells["accepted"].astype(bool) if "accepted" in cells else True
-    return cells.assign(accepted=accepted)
 
 
 def stated_numbers(results: Results, statistics: Statistics) -> dict[str, Any]:

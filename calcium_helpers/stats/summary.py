@@ -89,7 +89,7 @@ def analyse(results: Results, *, config: StatisticsConfig | None = None, stimuli
     """
     config = config or StatisticsConfig()
     alpha, seed = config.alpha, config.seed
-    rows = np.flatnonzero(results.cells["accepted"].to_numpy(dtype=bool))
+    rows = np.flatnonzero(results.cells_by_id()["accepted"])
     dff, footprints = results.dff.select(rows), results.footprints.select(rows)
     ids, duration_s = dff.ids, dff.n_frames / dff.fs
     events = Events(results.events.table[results.events.table["roi"].isin(ids)])
