@@ -192,7 +192,8 @@ def _found(results: Results, statistics: Statistics) -> str:
     if stated["n_events"]:
         lines.append(
             f"{stated['n_events']} events, {stated['events_per_min']:.2g} a minute and cell; {stated['n_correlated_pairs']} of "
-            f"{stated['n_pairs']} pairs correlated; {stated['n_synchronous']} synchronous events"
+            f"{stated['n_pairs']} pairs correlated; {stated['n_synchronous']} synchronous "
+            f"event{'s' * (stated['n_synchronous'] != 1)}"
         )
     if summary["motion"]:
         motion = summary["motion"]

@@ -36,8 +36,8 @@ MICROSECONDS_A_SAMPLE = 20.0
 MICROSECONDS_AN_EVENT_SAMPLE = 1.0
 """Time a cell and frame for the search for events."""
 
-START_S = 4.0
-"""Loading libraries and compiled code, seconds."""
+START_S = 12.0
+"""Loading libraries and compiled code, statistics and figures of some tens of cells, seconds."""
 
 PIXELS_A_CELL = 1750
 """One cell in so many pixels where nothing is known of their number."""

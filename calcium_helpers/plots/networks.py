@@ -58,7 +58,9 @@ def show_clusters(clusters: Clustering, x: str | None = None, y: str | None = No
     x, y = x or columns[0], y or columns[1]
     n = len(clusters.labels)
     for label in np.unique(clusters.labels):
-        part = clusters.features[clusters.labels == label]
+        part = clusters.features[clusters.labels == label].dropna(subset=[x, y])
+        if part.empty:
+            continue
         look: dict[str, Any] = {
             "color": cluster_colour(int(label)),
             "marker": MARKERS[label % 8] if label >= 0 else ".",

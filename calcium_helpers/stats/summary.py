@@ -189,7 +189,7 @@ def _notes(parts: dict[str, Any], cells: pd.DataFrame, n_events: int, duration_s
             f"the recording lasts {duration_s:.0f} s: rates, correlations and slow rhythms of so short a time are uncertain"
         )
     if len(ids) > 2 and parts["cell_clusters"].n_clusters <= 1:
-        notes.append("the cells show no groups beyond what shuffled cells show: they are drawn as one")
+        notes.append("the cells do not fall into separate groups: they are drawn as one, alike ones side by side")
     if n_events > 2 and parts["event_clusters"].n_clusters <= 1:
         notes.append("the events show no kinds beyond one: they differ gradually")
     return tuple(notes)
