@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from calcium_helpers.containers import Movie
+    from calcium_helpers.io.ground_truth import GroundTruth
     from calcium_helpers.results import Simulation
 
 KINDS = ("movie", "labels", "results", "spikes", "archive", "weights", "page")
@@ -166,29 +167,35 @@ def fetch(name: str | Entry, *, progress: bool = True) -> Path:
     return root / entry.path
 
 
-def load(name: str | Entry, *, progress: bool = True) -> Movie | Simulation:
-    """Load a movie of the manifest, or simulate it with its truth.
+def load(name: str | Entry, *, progress: bool = True) -> Movie | Simulation | tuple[GroundTruth, ...]:
+    """Load a movie of the manifest, simulate it with its truth, or load fluorescence with its known spikes.
 
     Parameters
     ----------
     name : str or Entry
-        Entry of kind "movie".
+        Entry of kind "movie" or "spikes".
     progress : bool
         Show a progress bar while downloading or simulating.
 
     Returns
     -------
-    Movie or Simulation
-        A Simulation for entries with ``generate``.
+    Movie, Simulation or tuple of GroundTruth
+        A Simulation for entries with ``generate``, ground truth for those of kind "spikes".
 
     Raises
     ------
     ValueError
-        When the entry is not a movie; else as ``fetch`` and ``io.load_movie``.
+        When the entry is of another kind; else as ``fetch``, ``io.load_movie`` and ``io.ground_truth.load_ground_truth``.
     """
     entry = name if isinstance(name, Entry) else find(name)
-    if entry.kind != "movie":
-        raise ValueError(f"{entry.name} is of kind {entry.kind!r}, not a movie: fetch({entry.name!r}) gives its place")
+    if entry.kind not in {"movie", "spikes"}:
+        raise ValueError(
+            f"{entry.name} is of kind {entry.kind!r}, not a movie or spikes: fetch({entry.name!r}) gives its place"
+        )
+    if entry.kind == "spikes":
+        from calcium_helpers.io.ground_truth import load_ground_truth
+
+        return load_ground_truth(fetch(entry, progress=progress))
     if entry.generate is None:
         from calcium_helpers.io import load_movie
 

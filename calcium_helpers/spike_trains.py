@@ -87,17 +87,16 @@ def resample(recording: GroundTruth, *, fs: float | None = None) -> Sampled:
     fs = recording.fs if fs is None else float(fs)
     check_positive("fs", fs, "Hz")
     times = recording.times_s
-    start = times[0] - (1 - _SLACK) / max(recording.fs, fs) if fs >= recording.fs else times[0] - (1 - _SLACK) / recording.fs
+    start = times[0] - (1 - _SLACK) / max(recording.fs, fs)
     n = max(int((times[-1] - start) * fs + 2 * _SLACK), 1)
     edges = start + np.arange(n + 1) / fs
     # Bins are open on the left, closed on the right.
     upto = np.searchsorted(times, edges, side="right")
-    total = np.concatenate([[0.0], np.cumsum(recording.dff, dtype=np.float64)])
     count = np.diff(upto)
-    last = recording.dff[np.maximum(upto[1:] - 1, 0)]
-    dff = np.divide(np.diff(total[upto]), count, out=last.astype(np.float64), where=count > 0)
-    age_s = edges[1:] - times[np.maximum(upto[1:] - 1, 0)]
-    valid = (count > 0) | (age_s < 1.5 / min(recording.fs, fs))
+    last = np.maximum(upto[1:] - 1, 0)
+    total = np.concatenate([[0.0], np.cumsum(recording.dff, dtype=np.float64)])
+    dff = np.divide(np.diff(total[upto]), count, out=recording.dff[last].astype(np.float64), where=count > 0)
+    valid = (count > 0) | (edges[1:] - times[last] < 1.5 / min(recording.fs, fs))
     spikes = np.diff(np.searchsorted(recording.spikes_s, edges, side="right"))
     return Sampled(dff.astype(np.float32), spikes.astype(np.float32), fs, edges[1:], valid)
 
@@ -162,7 +161,13 @@ def cut_windows(sweeps: Sequence[Sampled], *, length: int, step: int | None = No
     -------
     Windows
         N windows, in the order of the sweeps.
+
+    Raises
+    ------
+    ValueError
+        When ``length`` or ``step`` is below 1, or the sweeps differ in rate.
     """
+    _check_one_rate(sweeps)
     step = length if step is None else step
     if length < 1 or step < 1:
         raise ValueError(f"length and step must be at least 1 bin, got {length} and {step}")
@@ -178,3 +183,90 @@ def cut_windows(sweeps: Sequence[Sampled], *, length: int, step: int | None = No
         for name in ("dff", "spikes")
     )
     return Windows(dff, spikes, which, start)
+
+
+class Bursts(NamedTuple):
+    """Fluorescence around isolated bursts, and in silence.
+
+    Attributes
+    ----------
+    times_s : ndarray, shape (W,), float64
+        Time from the bin of the first spike, seconds.
+    dff : ndarray, shape (N, W), float32
+        Fluorescence less its mean before the burst.
+    size : ndarray, shape (N,), int
+        Spikes of the burst; 0 for silence.
+    sweep : ndarray, shape (N,), int
+        Which of the sweeps it is of.
+    """
+
+    times_s: np.ndarray
+    dff: np.ndarray
+    size: np.ndarray
+    sweep: np.ndarray
+
+
+def measure_bursts(
+    sweeps: Sequence[Sampled], *, before_s: float = 0.5, after_s: float = 2.0, burst_s: float = 0.2, quiet_s: float = 2.0
+) -> Bursts:
+    """Cut out the fluorescence around each burst of spikes that stands alone, and around silence.
+
+    Parameters
+    ----------
+    sweeps : sequence of Sampled
+        Real or generated, of one rate; not below some 10 Hz, else a burst is shorter than a bin.
+    before_s, after_s : float
+        What is cut out before and after the first spike, seconds.
+    burst_s : float
+        All spikes of a burst fall into this time from the first, seconds; none follows until ``after_s``.
+    quiet_s : float
+        No spike for this long before the first, seconds; at least ``before_s``.
+
+    Returns
+    -------
+    Bursts
+        N pieces; those of silence (no spike from ``quiet_s`` before to ``after_s`` after) do not overlap.
+
+    Raises
+    ------
+    ValueError
+        When a time is not above 0 or they contradict each other, or the sweeps differ in rate.
+    """
+    if not 0 < before_s <= quiet_s or not 0 < burst_s <= after_s:
+        got = f"before_s={before_s}, quiet_s={quiet_s}, burst_s={burst_s}, after_s={after_s}"
+        raise ValueError(f"0 < before_s <= quiet_s and 0 < burst_s <= after_s are needed, got {got}")
+    fs = _check_one_rate(sweeps)
+    before, after, burst, quiet = (max(round(duration * fs), 1) for duration in (before_s, after_s, burst_s, quiet_s))
+    pieces: list[np.ndarray] = []
+    found: list[tuple[int, int]] = []
+    for i, sweep in enumerate(sweeps):
+        spikes, gaps = (np.concatenate([[0], np.cumsum(row)]) for row in (sweep.spikes, ~sweep.valid))
+        starts = np.arange(quiet, len(sweep.dff) - after + 1)
+        starts = starts[(spikes[starts] == spikes[starts - quiet]) & (gaps[starts + after] == gaps[starts - before])]
+        starts = starts[spikes[starts + burst] == spikes[starts + after]]
+        size = (spikes[starts + burst] - spikes[starts]).astype(int)
+        silent = _apart(starts[size == 0], before + after)
+        for start in (*silent, *starts[(size > 0) & (sweep.spikes[starts] > 0)]):
+            piece = sweep.dff[start - before : start + after]
+            pieces.append(piece - piece[:before].mean())
+            found.append((int(spikes[start + burst] - spikes[start]), i))
+    size, which = np.array(found, dtype=int).reshape(-1, 2).T
+    cut = np.array(pieces, dtype=np.float32).reshape(-1, before + after)
+    return Bursts(np.arange(-before, after) / fs, cut, size, which)
+
+
+def _apart(starts: np.ndarray, least: int) -> list[int]:
+    """Pick starts from the first on that are at least so many bins apart."""
+    picked: list[int] = []
+    for start in starts:
+        if not picked or start - picked[-1] >= least:
+            picked.append(int(start))
+    return picked
+
+
+def _check_one_rate(sweeps: Sequence[Sampled]) -> float:
+    """Return the rate that the sweeps share, 1 Hz for none."""
+    rates = {sweep.fs for sweep in sweeps}
+    if len(rates) > 1:
+        raise ValueError(f"sweeps must have one rate, got {min(rates):g} to {max(rates):g} Hz: resample them to one fs")
+    return rates.pop() if rates else 1.0

@@ -211,8 +211,8 @@ def test_what_has_no_file_or_is_no_movie_is_refused(make):
         fetch("demo_2p")
     with pytest.raises(ValueError, match="msct has no file to fetch: open https://"):
         fetch("msct")
-    with pytest.raises(ValueError, match=r"sample is of kind 'spikes', not a movie: fetch\('sample'\)"):
-        load(make(path="a", sha256=None))
+    with pytest.raises(ValueError, match=r"sample is of kind 'labels', not a movie or spikes: fetch\('sample'\)"):
+        load(make(kind="labels", path="a", sha256=None))
 
 
 def test_a_movie_is_loaded_with_its_rate(make, tmp_path, monkeypatch):

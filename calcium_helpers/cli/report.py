@@ -7,7 +7,7 @@ import difflib
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -82,9 +82,11 @@ def open_job(options: argparse.Namespace) -> Job:
         entry = known[name]
         if given := [key for key in (*ABOUT, "register_on") if getattr(options, key) is not None]:
             raise ValueError(f"{name} is known by name, with its rate and size: leave out --{given[0].replace('_', '-')}")
+        if entry.kind != "movie":
+            raise ValueError(f"{name} is of kind {entry.kind!r}, not a movie: calcium-helpers list names them all")
         loaded = manifest.load(entry, progress=progress)
         truth = loaded if isinstance(loaded, Simulation) else None
-        movie = loaded.movie if isinstance(loaded, Simulation) else loaded
+        movie = loaded.movie if isinstance(loaded, Simulation) else cast("Movie", loaded)
         modality = options.modality or entry.modality
     else:
         modality = options.modality

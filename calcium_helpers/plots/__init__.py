@@ -13,6 +13,7 @@ from calcium_helpers.plots.networks import (
     show_synchrony,
 )
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
+from calcium_helpers.plots.spikes import show_spike_density, show_spike_triggered
 
 __all__ = [
     "outline",
@@ -33,6 +34,8 @@ __all__ = [
     "show_responses",
     "show_shifts",
     "show_spectra",
+    "show_spike_density",
+    "show_spike_triggered",
     "show_stability",
     "show_synchrony",
     "show_template_correlation",
