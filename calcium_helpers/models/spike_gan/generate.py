@@ -1,0 +1,119 @@
+"""Fluorescence from a trained generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from calcium_helpers.containers import Traces
+from calcium_helpers.containers._base import check_positive
+from calcium_helpers.models._base import load_model
+from calcium_helpers.models.spike_gan.config import SpikeGanConfig
+from calcium_helpers.models.spike_gan.measure import STATISTICS
+from calcium_helpers.models.spike_gan.networks import N_NOISE, SpikeGan, noise_unit
+
+
+def load_gan(folder: str | Path) -> SpikeGan:
+    """Read a generator that `save_model` wrote."""
+    return load_model(folder, lambda config: SpikeGan(SpikeGanConfig(**config)))
+
+
+def frames_per_bin(n_bins: int, *, fs: float, grid_fs: float, phase: float = 0.0) -> np.ndarray:
+    """How many frames of a recording at ``fs`` fall into each bin of ``grid_fs``, shape (n_bins,); ``phase`` in frames."""
+    return np.diff(np.floor(np.arange(n_bins + 1) * (fs / grid_fs) + phase + 1e-6)).astype(np.float32)
+
+
+def draw_statistics(model: SpikeGan, rng: np.random.Generator, indicator: str | npt.ArrayLike | None = None) -> np.ndarray:
+    """Draw the statistics of a cell, shape (len(STATISTICS),): a set's mean and what cells of one set differ by.
+
+    Parameters
+    ----------
+    model : SpikeGan
+        Whose sets are drawn from.
+    rng : Generator
+        Of the draw.
+    indicator : str or array_like, optional
+        Part of the name of sets, such as "GCaMP6f" or "DS09", or the mean statistics of a set that the model does not know;
+        by default any of its sets.
+    """
+    sets = model.config.sets
+    if indicator is None or isinstance(indicator, str):
+        fitting = [i for i, name in enumerate(sets) if indicator is None or indicator.lower() in name.lower()]
+        if not fitting:
+            raise ValueError(f"indicator must be part of one of {', '.join(sets)}, got {indicator!r}")
+        mean = model.set_means[fitting[rng.integers(len(fitting))]].numpy()
+    else:
+        mean = np.asarray(indicator, dtype=np.float32)
+        if mean.shape != (len(STATISTICS),) or not np.isfinite(mean).all():
+            raise ValueError(f"indicator must be a name or {len(STATISTICS)} finite statistics, got shape {mean.shape}")
+    covariance = model.covariance.numpy().astype(np.float64)
+    return rng.multivariate_normal(mean, covariance, method="eigh").astype(np.float32)
+
+
+def generate(
+    model: SpikeGan,
+    spikes: npt.ArrayLike,
+    *,
+    noise: npt.ArrayLike = 1.0,
+    fs: float = 30.0,
+    indicator: str | npt.ArrayLike | None = None,
+    frames: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> Traces:
+    """Generate fluorescence that real cells with these spikes might have shown.
+
+    Each row is a cell of its own, drawn anew; it depends on the seed and its place alone, not on the other rows.
+
+    Parameters
+    ----------
+    model : SpikeGan
+        As `fit_gan` or `load_gan` returns it.
+    spikes : array_like, shape (N, T) or (T,)
+        Number of spikes in each bin of the model's grid (``model.config.fs``, 25 Hz).
+    noise : array_like, shape () or (N,)
+        Noise level, %/sqrt(Hz) (`estimate_noise_level`).
+    fs : float
+        Rate that the recording had, Hz: frames are averaged in a bin, or held where there are fewer of them than bins.
+    indicator : str or array_like, optional
+        Part of the name of the sets to imitate ("GCaMP6s", "DS09"), or mean statistics of another one; any set by default.
+    frames : array_like, shape (T,), optional
+        Frames in each bin, in place of a regular recording at ``fs``.
+    seed : int
+        Of cells and noise.
+
+    Returns
+    -------
+    Traces
+        N traces of kind "dff" at the model's rate, as fractions.
+
+    Raises
+    ------
+    ValueError
+        For negative or non-finite spikes, noise levels not above 0, or an unknown indicator.
+    """
+    check_positive("fs", fs, "Hz")
+    grid_fs, history = model.config.fs, model.config.history
+    counts = np.atleast_2d(np.asarray(spikes, dtype=np.float32))
+    if counts.ndim != 2 or not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError(f"spikes must be finite counts of 0 or more, (N, T), got shape {counts.shape}")
+    levels = np.broadcast_to(np.asarray(noise, dtype=np.float64), len(counts))
+    if not (np.isfinite(levels) & (levels > 0)).all():
+        raise ValueError(f"noise must be above 0 %/sqrt(Hz), got {np.asarray(noise).tolist()}")
+    values = np.zeros(counts.shape, dtype=np.float32)
+    for row, (train, level) in enumerate(zip(counts, levels, strict=True)):
+        rng = np.random.default_rng([seed, row])
+        n = history + len(train)
+        per_bin = frames_per_bin(n, fs=fs, grid_fs=grid_fs, phase=rng.random())
+        if frames is not None:
+            per_bin = np.concatenate([np.resize(frames, history), np.asarray(frames)]).astype(np.float32)
+        condition = np.concatenate([[np.log(level), np.log(fs)], draw_statistics(model, rng, indicator)]).astype(np.float32)
+        latent = rng.standard_normal(model.config.latent, dtype=np.float32)
+        draws = rng.standard_normal((N_NOISE, n), dtype=np.float32)
+        before = np.concatenate([np.zeros(history, np.float32), train])
+        parts = [torch.from_numpy(part)[None] for part in (before, per_bin, condition, latent, draws)]
+        with torch.no_grad():
+            values[row] = (model(*parts) * noise_unit(parts[2], grid_fs)).numpy()[0]
+    return Traces(values, grid_fs, "dff")
