@@ -271,6 +271,15 @@ def test_options_reach_the_parameters(capsys):
     assert (parameters["offset"], parameters["indicator"], parameters["modality"]) == (3, "GCaMP6s", "2p")
 
 
+def test_a_report_may_bear_the_name_of_its_recording(capsys):
+    """Its folder does not hide the recording from a second run."""
+    for _ in range(2):
+        code, printed, complaint = call(capsys, "report", "demo_2p", "-o", "demo_2p", "--dry-run", "-q")
+        assert (code, complaint) == (0, ""), printed
+        Path("demo_2p").mkdir(exist_ok=True)
+        Path("demo_2p/results.h5").touch()
+
+
 def test_no_motion_and_one_photon(capsys):
     write_good()
     assert call(capsys, "report", "a.tif", "--fs", 10, "--modality", "1p", "--no-motion", "-q", "-o", "b")[0] == 0

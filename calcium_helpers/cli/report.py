@@ -78,7 +78,7 @@ def open_job(options: argparse.Namespace) -> Job:
     known = {entry.name: entry for entry in manifest.entries()}
     name = options.movies[0] if options.movies else DEMO
     truth = None
-    if name in known and not Path(name).exists():
+    if name in known and (not Path(name).exists() or (Path(name) / "results.h5").exists()):  # or a report of that name
         entry = known[name]
         if given := [key for key in (*ABOUT, "register_on") if getattr(options, key) is not None]:
             raise ValueError(f"{name} is known by name, with its rate and size: leave out --{given[0].replace('_', '-')}")
