@@ -271,8 +271,10 @@ def test_options_reach_the_parameters(capsys):
     assert (parameters["offset"], parameters["indicator"], parameters["modality"]) == (3, "GCaMP6s", "2p")
 
 
-def test_a_report_may_bear_the_name_of_its_recording(capsys):
+def test_a_report_may_bear_the_name_of_its_recording(monkeypatch, capsys):
     """Its folder does not hide the recording from a second run."""
+    small = replace(manifest.find("demo_2p"), shape=(40, 40, 40), parameters={"n_cells": 1})
+    monkeypatch.setattr(manifest, "entries", lambda: (small,))
     for _ in range(2):
         code, printed, complaint = call(capsys, "report", "demo_2p", "-o", "demo_2p", "--dry-run", "-q")
         assert (code, complaint) == (0, ""), printed
