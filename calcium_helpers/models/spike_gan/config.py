@@ -13,30 +13,30 @@ class SpikeGanConfig:
     """Bins a second of spikes and fluorescence, Hz."""
     window: int = 200
     """Bins that the critic sees: 8 s."""
-    history: int = 200
-    """Bins of spikes and noise before the window, which still act in it; also the length of all responses."""
+    history: int = 400
+    """Bins of spikes and noise before the window, which still act in it; also the length of slow noise."""
     latent: int = 4
     """Numbers drawn once a trace, beside the statistics of the cell."""
     width: int = 24
     """Channels of the generator's small network."""
     critic_width: int = 24
     """Channels of the critic's first layer."""
-    batch: int = 32
+    batch: int = 64
     """Windows a step."""
     critic_steps: int = 3
     """Steps of the critic before each of the generator."""
     penalty: float = 10.0
     """Weight of the gradient penalty."""
-    generator_rate: float = 2e-4
+    generator_rate: float = 5e-4
     """Learning rate of the generator (Adam)."""
-    critic_rate: float = 4e-4
+    critic_rate: float = 1e-3
     """Learning rate of the critic (Adam)."""
-    average: float = 0.998
+    average: float = 0.995
     """Share that the running mean of the generator's weights keeps a step; the mean is what generates."""
     steps: int = 4000
     """Steps of the generator."""
     sets: tuple[str, ...] = ()
-    """Data sets and indicators that were learned from, such as "DS09 GCaMP6f"; `fit_gan` fills them in."""
+    """Data set and indicator, such as "DS09 GCaMP6f", of each cell that was learned from; `fit_gan` fills them in."""
     seed: int = 0
     """Of weights, batches and latents."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from calcium_helpers.io.save import atomic_path
 from calcium_helpers.models.spike_gan.config import SpikeGanConfig
-from calcium_helpers.models.spike_gan.measure import Sweep, measure_cells, summarise_sets, unit_of
+from calcium_helpers.models.spike_gan.measure import Sweep, measure_cells, unit_of
 from calcium_helpers.models.spike_gan.networks import N_NOISE, Critic, SpikeGan, context_of
 
 logger = logging.getLogger(__name__)
@@ -211,15 +211,14 @@ def fit_gan(
     """
     config = SpikeGanConfig() if config is None else config
     statistics = measure_cells(sweeps, fs=config.fs, seed=config.seed) if statistics is None else statistics
-    sets, means, covariance = summarise_sets(sweeps, statistics)
-    config = replace(config, sets=sets)
+    sources = {sweep.cell: sweep.source for sweep in sweeps}
+    config = replace(config, sets=tuple(sources.values()))
     rng = np.random.default_rng(config.seed)
     batches = draw_batches(sweeps, statistics, config, rng)
     real = next(batches)
     training = _Training(config, torch.cat([real.condition, *(next(batches).condition for _ in range(50))]))
     for network in (training.generator, training.mean):
-        network.set_means.copy_(torch.from_numpy(means))
-        network.covariance.copy_(torch.from_numpy(covariance))
+        network.cells.copy_(torch.from_numpy(np.stack([statistics[cell] for cell in sources])))
     begun, losses, pictures, spent = 0, [], {}, 0.0
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():

@@ -26,31 +26,26 @@ def frames_per_bin(n_bins: int, *, fs: float, grid_fs: float, phase: float = 0.0
     return np.diff(np.floor(np.arange(n_bins + 1) * (fs / grid_fs) + phase + 1e-6)).astype(np.float32)
 
 
-def draw_statistics(model: SpikeGan, rng: np.random.Generator, indicator: str | npt.ArrayLike | None = None) -> np.ndarray:
-    """Draw the statistics of a cell, shape (len(STATISTICS),): a set's mean and what cells of one set differ by.
+def cells_like(model: SpikeGan, indicator: str | npt.ArrayLike | None = None) -> np.ndarray:
+    """Statistics of the cells that fit, shape (cells, len(STATISTICS)).
 
     Parameters
     ----------
     model : SpikeGan
-        Whose sets are drawn from.
-    rng : Generator
-        Of the draw.
+        Whose cells are chosen from.
     indicator : str or array_like, optional
-        Part of the name of sets, such as "GCaMP6f" or "DS09", or the mean statistics of a set that the model does not know;
-        by default any of its sets.
+        Part of the name of sets, such as "GCaMP6f" or "DS09", or measured statistics of other cells, one or several rows; by
+        default all cells that the model learned from.
     """
-    sets = model.config.sets
     if indicator is None or isinstance(indicator, str):
-        fitting = [i for i, name in enumerate(sets) if indicator is None or indicator.lower() in name.lower()]
+        fitting = [i for i, name in enumerate(model.config.sets) if indicator is None or indicator.lower() in name.lower()]
         if not fitting:
-            raise ValueError(f"indicator must be part of one of {', '.join(sets)}, got {indicator!r}")
-        mean = model.set_means[fitting[rng.integers(len(fitting))]].numpy()
-    else:
-        mean = np.asarray(indicator, dtype=np.float32)
-        if mean.shape != (len(STATISTICS),) or not np.isfinite(mean).all():
-            raise ValueError(f"indicator must be a name or {len(STATISTICS)} finite statistics, got shape {mean.shape}")
-    covariance = model.covariance.numpy().astype(np.float64)
-    return rng.multivariate_normal(mean, covariance, method="eigh").astype(np.float32)
+            raise ValueError(f"indicator must be part of one of {', '.join(sorted(set(model.config.sets)))}, got {indicator!r}")
+        return model.cells[fitting].numpy()
+    cells = np.atleast_2d(np.asarray(indicator, dtype=np.float32))
+    if cells.ndim != 2 or not len(cells) or cells.shape[1] != len(STATISTICS) or not np.isfinite(cells).all():
+        raise ValueError(f"indicator must be a name or rows of {len(STATISTICS)} finite statistics, got shape {cells.shape}")
+    return cells
 
 
 def generate(
@@ -78,7 +73,8 @@ def generate(
     fs : float
         Rate that the recording had, Hz: frames are averaged in a bin, or held where there are fewer of them than bins.
     indicator : str or array_like, optional
-        Part of the name of the sets to imitate ("GCaMP6s", "DS09"), or mean statistics of another one; any set by default.
+        Part of the name of the sets to imitate ("GCaMP6s", "DS09"), or statistics of other cells (`measure_cells`); each row
+        imitates one of these cells, drawn at random. Any cell by default.
     frames : array_like, shape (T,), optional
         Frames in each bin, in place of a regular recording at ``fs``.
     seed : int
@@ -102,6 +98,7 @@ def generate(
     levels = np.broadcast_to(np.asarray(noise, dtype=np.float64), len(counts))
     if not (np.isfinite(levels) & (levels > 0)).all():
         raise ValueError(f"noise must be above 0 %/sqrt(Hz), got {np.asarray(noise).tolist()}")
+    cells = cells_like(model, indicator)
     values = np.zeros(counts.shape, dtype=np.float32)
     for row, (train, level) in enumerate(zip(counts, levels, strict=True)):
         rng = np.random.default_rng([seed, row])
@@ -109,7 +106,8 @@ def generate(
         per_bin = frames_per_bin(n, fs=fs, grid_fs=grid_fs, phase=rng.random())
         if frames is not None:
             per_bin = np.concatenate([np.resize(frames, history), np.asarray(frames)]).astype(np.float32)
-        condition = np.concatenate([[np.log(level), np.log(fs)], draw_statistics(model, rng, indicator)]).astype(np.float32)
+        known = [np.log(level), np.log(fs)]
+        condition = np.concatenate([known, cells[rng.integers(len(cells))]]).astype(np.float32)
         latent = rng.standard_normal(model.config.latent, dtype=np.float32)
         draws = rng.standard_normal((N_NOISE, n), dtype=np.float32)
         before = np.concatenate([np.zeros(history, np.float32), train])

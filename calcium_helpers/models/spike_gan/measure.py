@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.ndimage import uniform_filter1d
+from scipy.optimize import nnls
+from scipy.signal import lfilter
 from torch import Tensor
 
 from calcium_helpers.io.ground_truth import GroundTruth
@@ -20,15 +22,24 @@ STATISTICS = (
     "log_decay_s",
     "log_power",
     "delay_s",
-    "log_quick_noise",
-    "log_slow_noise",
+    "log_white",
+    "log_quick",
+    "log_slow",
+    "log_drift",
     "offset",
     "log_tail",
 )
-"""Of a cell: its answer to spikes (see `Response`), and noise of 0.2 to 1 s and slower, offset and tails in units of white noise."""
+"""Of a cell: its answer to spikes (see `Response`); white noise and slower noises of `COURSES_S`, the offset and the weight of
+tails, in units of white noise of the recording's level."""
+COURSES_S = (0.5, 2.5, 16.0)
+"""Correlation times of quick, slow and drifting noise, s."""
+N_RESPONSE = 5
+RESPONSE_BINS = 200
+"""Length of all responses, bins."""
 # Where a cell's spikes say little, its fit stays near these.
 _PRIOR = torch.tensor([np.log(0.15), np.log(0.04), np.log(0.5), 0.0, 0.0])
 _PRIOR_SD = torch.tensor([1.0, 0.7, 0.6, 0.3, 0.05])
+_SCALES_BINS = (1, 5, 25, 200)
 _FIT_WINDOWS, _FIT_BINS, _FIT_STEPS = 8, 400, 150
 _LOWEST_NOISE = 0.05
 
@@ -150,7 +161,7 @@ def _fit(dff: Tensor, spikes: Tensor, weight: Tensor, fs: float) -> np.ndarray:
     on = (weight > 0).float()
     for _ in range(_FIT_STEPS):
         stats = (_PRIOR + theta * _PRIOR_SD).repeat_interleave(_FIT_WINDOWS, 0)
-        found = respond(spikes.flatten(0, 1), response_of(stats), fs, length=200).view_as(dff)
+        found = respond(spikes.flatten(0, 1), response_of(stats), fs, length=RESPONSE_BINS).view_as(dff)
         apart = (dff - found) * weight
         apart = apart - (apart * on).sum(2, keepdim=True) / on.sum(2, keepdim=True).clamp(min=1)
         # A cell weighs by its noise, but large transients, which vary, must not count without limit.
@@ -164,38 +175,33 @@ def _fit(dff: Tensor, spikes: Tensor, weight: Tensor, fs: float) -> np.ndarray:
 
 def _with_noise(sweeps: Sequence[Sweep], answer: np.ndarray, fs: float) -> np.ndarray:
     """All statistics of a cell from its response: what is left of the fluorescence is its noise."""
-    stats = torch.tensor(np.concatenate([answer, np.zeros(len(STATISTICS) - len(answer))])[None], dtype=torch.float32)
-    left, quick, slow = [], [], []
+    stats = torch.tensor(np.pad(answer, (0, len(STATISTICS) - N_RESPONSE))[None], dtype=torch.float32)
+    pieces = []
     for sweep in sweeps:
-        found = respond(torch.from_numpy(sweep.spikes)[None], response_of(stats), fs, length=200)[0].numpy()
+        found = respond(torch.from_numpy(sweep.spikes)[None], response_of(stats), fs, length=RESPONSE_BINS)[0].numpy()
         apart = (sweep.dff - found) / unit_of(sweep, fs)
-        fine, coarse = uniform_filter1d(apart, 5, mode="nearest"), uniform_filter1d(apart, 25, mode="nearest")
-        quiet = sweep.valid & (found <= np.median(found))
-        left.append((apart - fine)[quiet])
-        quick.append((fine - coarse)[quiet])
-        slow.append(coarse[quiet])
-    left, quick, slow = (np.concatenate(part) for part in (left, quick, slow))
-    offset = float(np.median(slow))
-    quick_sd, slow_sd = (1.48 * np.median(np.abs(x - np.median(x))) for x in (quick, slow))
-    tail = left.std() / max(1.48 * np.median(np.abs(left)), 1e-3)
-    noise = [
-        np.log(np.sqrt(max(quick_sd**2 - 0.16, 0.01))),
-        np.log(np.sqrt(max(slow_sd**2 - 0.04, 0.01))),
-        np.clip(offset, -5, 5),
-        np.log(np.clip(tail, 0.5, 5)),
-    ]
+        pieces.append(_by_scale(apart)[:, sweep.valid & (found <= np.median(found))])
+    scales = np.concatenate(pieces, axis=1)
+    offset = np.median(scales[-1])
+    spread = 1.48 * np.median(np.abs(scales - np.median(scales, axis=1, keepdims=True)), axis=1)
+    power, _ = nnls(_power_by_scale(sweeps[0].frames, sweeps[0].fs, fs) / spread[:, None] ** 2, np.ones(len(spread)))
+    tail = np.clip(scales[0].std() / spread[0], 0.5, 5)
+    noise = [*np.log(np.clip(np.sqrt(power), 0.1, 20)), np.clip(offset, -8, 8), np.log(tail)]
     return np.concatenate([answer, noise]).astype(np.float32)
 
 
-def summarise_sets(
-    sweeps: Sequence[Sweep], statistics: dict[str, np.ndarray]
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Names of the sets, mean statistics of their cells (sets, statistics), and the covariance of cells within sets."""
-    source = {sweep.cell: sweep.source for sweep in sweeps}
-    owner = np.array([source[cell] for cell in source])
-    values = np.stack([statistics[cell] for cell in source]).astype(np.float64)
-    sets = tuple(sorted(set(owner.tolist())))
-    means = np.stack([values[owner == name].mean(axis=0) for name in sets])
-    apart = values - means[np.searchsorted(sets, owner)]
-    covariance = apart.T @ apart / max(len(values) - len(sets), 1)
-    return sets, means.astype(np.float32), covariance.astype(np.float32)
+def _by_scale(trace: np.ndarray) -> np.ndarray:
+    """A trace (T,) as the sum of what is quicker than 0.2 s, 1 s, 8 s, and the rest, (4, T)."""
+    smooth = np.array([uniform_filter1d(trace, n, mode="nearest") for n in _SCALES_BINS])
+    return np.concatenate([smooth[:-1] - smooth[1:], smooth[-1:]])
+
+
+def _power_by_scale(frames: np.ndarray, own_fs: float, fs: float, n: int = 20_000) -> np.ndarray:
+    """Variance at each scale (rows) of white noise and of each of ``COURSES_S`` (columns), of variance 1, seen through frames."""
+    rng = np.random.default_rng(0)
+    frames = np.resize(frames, n)
+    last = np.maximum.accumulate(np.where(frames > 0, np.arange(n), 0))
+    white = rng.standard_normal(n) * np.sqrt(max(own_fs / fs, 1) / np.maximum(frames, 1))
+    keep = np.exp(-1 / (fs * np.array(COURSES_S)))
+    courses = [lfilter([np.sqrt(1 - a**2)], [1, -a], rng.standard_normal(n)) for a in keep]
+    return np.array([_by_scale(course[last]).var(axis=1) for course in (white, *courses)]).T

@@ -7,15 +7,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from calcium_helpers.models.spike_gan.config import SpikeGanConfig
-from calcium_helpers.models.spike_gan.measure import STATISTICS, response_of
+from calcium_helpers.models.spike_gan.measure import COURSES_S, N_RESPONSE, RESPONSE_BINS, STATISTICS, response_of
 from calcium_helpers.models.spike_gan.response import Response, convolve, respond
 
-BANDS_S = (0.12, 0.5, 2.0, 8.0)
-"""Correlation times of the slow noises, s."""
+BANDS_S = (0.12, *COURSES_S)
+"""Correlation times of the slower noises, s: those that are measured, and one that is learned alone."""
 N_NOISE = len(BANDS_S) + 3
 """Latents a bin: white noise, place and size of the answers to spikes, one for each slow noise."""
 CONDITIONS = 2 + len(STATISTICS)
 """Log noise level, log rate and the statistics of the cell."""
+_LAGS = (1, 2, 4, 8, 16, 32, 64)  # of the changes whose size and asymmetry the critic is told, bins
+_REACH = 40  # bins that the small network looks back
 _N_PHYSICAL = 6 + len(BANDS_S) + 7
 
 
@@ -39,9 +41,7 @@ class SpikeGan(nn.Module):
         width = config.width
         self.register_buffer("centre", torch.zeros(CONDITIONS))
         self.register_buffer("spread", torch.ones(CONDITIONS))
-        # Of the sets learned from: mean statistics of their cells, and how cells of one set vary.
-        self.register_buffer("set_means", torch.zeros(len(config.sets), len(STATISTICS)))
-        self.register_buffer("covariance", torch.zeros(len(STATISTICS), len(STATISTICS)))
+        self.register_buffer("cells", torch.zeros(len(config.sets), len(STATISTICS)))  # statistics of the cells learned from
         self.cell = nn.Sequential(
             nn.Linear(CONDITIONS + config.latent, 64),
             nn.SiLU(),
@@ -78,11 +78,14 @@ class SpikeGan(nn.Module):
         signal, slow, white = self._formula(spikes, frames, condition, physical, noise)
         quick = torch.log1p(spikes)
         features = torch.stack([torch.asinh(signal), slow, white, quick, torch.log1p(frames), noise[:, 1]], 1)
+        features = features[:, :, max(self.config.history - _REACH, 0) :]
         scale1, shift1, scale2, shift2 = style[:, :, None].chunk(4, 1)
         hidden = functional.silu(self.first(functional.pad(features, (4, 0))) * (1 + scale1) + shift1)
         hidden = functional.silu(self.second(functional.pad(hidden, (12, 0))) * (1 + scale2) + shift2)
-        extra = self.last(functional.pad(hidden, (24, 0)))[:, 0] * torch.sqrt(1 + torch.abs(signal))
-        return hold(signal + slow + white + extra, frames)[:, self.config.history :]
+        extra = self.last(functional.pad(hidden, (24, 0)))[:, 0] * torch.sqrt(1 + torch.abs(signal[:, -features.shape[2] :]))
+        whole = signal + slow + white
+        whole = torch.cat([whole[:, : -extra.shape[1]], whole[:, -extra.shape[1] :] + extra], 1)
+        return hold(whole, frames)[:, self.config.history :]
 
     def _formula(
         self, spikes: Tensor, frames: Tensor, condition: Tensor, physical: Tensor, noise: Tensor
@@ -100,18 +103,17 @@ class SpikeGan(nn.Module):
             start.delay_s + 0.05 * torch.tanh(shift[:, 4]),
             torch.sigmoid(shift[:, 5] - 3),
         )
-        bands = torch.exp(physical[:, 6 : 6 + len(BANDS_S)])
-        vary, shot, restless, offset, gain, skew, tail = physical[:, 6 + len(BANDS_S) :].T[:, :, None]
-        vary, shot, restless, tail = (functional.softplus(value - 2) for value in (vary, shot, restless, tail))
+        vary, shot, restless, tail, offset, gain, skew, *bands = physical[:, 6:].T[:, :, None]
+        vary, shot, restless, tail = (functional.softplus(value - 3) for value in (vary, shot, restless, tail))
         size = torch.exp(vary * noise[:, 2] - vary**2 / 2)
         early = torch.special.ndtr(noise[:, 1])
-        signal = respond(spikes * size, response, config.fs, length=config.history, early=early) / unit
-        mid, slow = torch.exp(stats[:, 5:6]), torch.exp(stats[:, 6:7])
-        sizes = torch.cat([mid, mid, slow, slow], 1) * 0.7 * bands
+        signal = respond(spikes * size, response, config.fs, length=RESPONSE_BINS, early=early) / unit
+        measured = stats[:, N_RESPONSE:, None].unbind(1)
+        sizes = torch.exp(torch.stack([bands[0] - 2, *(a + b for a, b in zip(measured[1:4], bands[1:], strict=True))], 1))
         courses = self._courses(noise[:, 3:])
-        drift = (sizes[:, :, None] * (courses + skew[:, None] * 0.3 * (courses**2 - 1))).sum(1) + stats[:, 7:8] + offset
+        drift = (sizes * (courses + skew[:, None] * 0.3 * (courses**2 - 1))).sum(1) + measured[4] + offset
         per_bin = torch.sqrt((torch.exp(condition[:, 1:2]) / config.fs).clamp(min=1) / frames.clamp(min=1))
-        white = noise[:, 0] * torch.exp(gain + restless * courses[:, 1]) * (1 + tail * noise[:, 0] ** 2 / 3)
+        white = noise[:, 0] * torch.exp(measured[0] + gain + restless * courses[:, 1]) * (1 + tail * noise[:, 0] ** 2 / 3)
         return signal, drift, white * per_bin * torch.sqrt(1 + shot * functional.softplus(signal))
 
     def _courses(self, noise: Tensor) -> Tensor:
@@ -144,17 +146,17 @@ class Critic(nn.Module):
         self.register_buffer("spread", torch.ones(CONDITIONS))
         self.layers = nn.ModuleList(
             nn.Conv1d(before, after, 5, stride=stride, padding=2)
-            for before, after, stride in zip((6, *widths[:-1]), widths, (1, 2, 2, 2), strict=True)
+            for before, after, stride in zip((6, *widths[:-1]), widths, (2, 2, 2, 2), strict=True)
         )
         self.told = nn.ModuleList(nn.Linear(CONDITIONS, width) for width in widths)
-        self.score = nn.Sequential(nn.Linear(2 * widths[-1] + widths[0] + CONDITIONS, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+        self.score = nn.Sequential(nn.Linear(2 * widths[-1] + widths[0] + CONDITIONS + 4 * len(_LAGS) + 2, 96), nn.LeakyReLU(0.2), nn.Linear(96, 1))
 
     def forward(self, fluorescence: Tensor, context: Tensor, condition: Tensor) -> Tensor:
         """Score (B,) of ``asinh`` fluorescence (B, window); ``context`` (B, 3, window) is that of `context_of`."""
         standard = (condition - self.centre) / self.spread
         step = functional.pad(torch.diff(fluorescence, dim=1), (1, 0))
         hidden = torch.cat([torch.stack([fluorescence, step, fluorescence - context[:, 0]], 1), context], 1)
-        pooled = [standard]
+        pooled = [standard, _moments(fluorescence), _moments(fluorescence - context[:, 0])[:, : 2 * len(_LAGS)]]
         for i, (layer, told) in enumerate(zip(self.layers, self.told, strict=True)):
             hidden = functional.leaky_relu(layer(hidden) + told(standard)[:, :, None], 0.2)
             if i in (0, len(self.layers) - 1):
@@ -162,8 +164,19 @@ class Critic(nn.Module):
         return self.score(torch.cat([*pooled, hidden.mean(dim=2)], 1))[:, 0]
 
 
+def _moments(course: Tensor) -> Tensor:
+    """Size and asymmetry of changes at each lag, mean and spread, of windows (B, window), (B, 2 lags + 2)."""
+    found = []
+    for lag in _LAGS:
+        step = min(lag, course.shape[1] - 1)
+        change = course[:, step:] - course[:, :-step]
+        size = torch.sqrt((change**2).mean(1) + 1e-4)
+        found += [torch.log(size), (change * change.abs()).mean(1) / size**2]
+    return torch.stack([*found, course.mean(1), torch.log(course.var(1) + 1e-2)], 1)
+
+
 def context_of(spikes: Tensor, frames: Tensor, condition: Tensor, config: SpikeGanConfig) -> Tensor:
     """What critic and condition share of each bin after the history: expected answer, spikes, frames, (B, 3, window)."""
-    expected = respond(spikes, response_of(condition[:, 2:]), config.fs, length=config.history)
+    expected = respond(spikes, response_of(condition[:, 2:]), config.fs, length=RESPONSE_BINS)
     expected = torch.asinh(hold(expected / noise_unit(condition, config.fs)[:, None], frames))
     return torch.stack([expected, torch.log1p(spikes), torch.log1p(frames)], 1)[:, :, config.history :]
