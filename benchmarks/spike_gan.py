@@ -31,12 +31,21 @@ from calcium_helpers.indicators import Indicator
 from calcium_helpers.io.ground_truth import load_ground_truth
 from calcium_helpers.models._base import save_model
 from calcium_helpers.models.spike_features import describe, standardise
-from calcium_helpers.models.spike_gan import STATISTICS, SpikeGan, SpikeGanConfig, Sweep, as_sweep, fit_gan, generate, load_gan
-from calcium_helpers.models.spike_gan import measure_cells
+from calcium_helpers.models.spike_gan import (
+    STATISTICS,
+    SpikeGan,
+    SpikeGanConfig,
+    Sweep,
+    as_sweep,
+    fit_gan,
+    generate,
+    load_gan,
+    measure_cells,
+)
 from calcium_helpers.models.spike_gan.measure import unit_of
 from calcium_helpers.models.spike_net import SpikeNet
-from calcium_helpers.simulate.activity import calcium_from_spikes
 from calcium_helpers.models.spike_training import fit_spike_net
+from calcium_helpers.simulate.activity import calcium_from_spikes
 from calcium_helpers.spike_trains import FOLDS, Sampled, measure_bursts
 from calcium_helpers.training import FitConfig, fit
 
@@ -144,7 +153,14 @@ def two_sample(first: Windows, second: Windows, seed: int, *, steps: int = 600) 
         chosen = [np.sort(rng.permutation(side)[:n]) for side in sides]
         z, dff = (np.concatenate([getattr(first, k)[chosen[0]], getattr(second, k)[chosen[1]]]) for k in ("z", "dff"))
         label = torch.arange(2).repeat_interleave(n).float()
-        data.append((torch.from_numpy(z), torch.from_numpy(describe(dff, fs=FS)), label, np.concatenate([first.cell[chosen[0]], second.cell[chosen[1]]])))
+        data.append(
+            (
+                torch.from_numpy(z),
+                torch.from_numpy(describe(dff, fs=FS)),
+                label,
+                np.concatenate([first.cell[chosen[0]], second.cell[chosen[1]]]),
+            )
+        )
 
     def batches(rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
         half = len(data[0][2]) // 2
@@ -160,7 +176,9 @@ def two_sample(first: Windows, second: Windows, seed: int, *, steps: int = 600) 
 
     torch.manual_seed(seed)
     model = TwoSample()
-    fit(model, batches, loss, config=FitConfig(steps=steps, learning_rate=1e-3, every=50, patience=6, seed=seed), validate=score)
+    fit(
+        model, batches, loss, config=FitConfig(steps=steps, learning_rate=1e-3, every=50, patience=6, seed=seed), validate=score
+    )
     with torch.no_grad():
         logit = model(*data[2][:2])
     label, right = data[2][2], ((logit > 0) == (data[2][2] > 0)).numpy()
@@ -332,7 +350,9 @@ def train(sweeps: Sequence[Sweep], statistics: dict[str, np.ndarray], out: Path,
             if step % 50 == 0:
                 print(f"fold {k}: {step} of {n}, distance {distance:.3f}", flush=True)
 
-        model, history = fit_gan(mine, config=config, statistics=statistics, checkpoint=out / f"fold{k}.pt", progress=tell)
+        model, history = fit_gan(
+            mine, config=config, statistics=statistics, checkpoint=out / f"fold{k}.pt", every=100, progress=tell
+        )
         left_out = [] if k == 0 else list(FOLDS[k - 1])
         save_model(model, folder, about={"command": COMMAND, "left out": left_out, "steps": steps})
         np.savez(folder / "history.npz", losses=history.losses, pictured=history.pictured, pictures=history.pictures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,16 @@ from calcium_helpers.indicators import Indicator
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.ground_truth import GroundTruth
 from calcium_helpers.models._base import save_model
-from calcium_helpers.models.spike_gan import STATISTICS, SpikeGan, SpikeGanConfig, as_sweep, fit_gan, generate, load_gan, measure_cells
+from calcium_helpers.models.spike_gan import (
+    STATISTICS,
+    SpikeGan,
+    SpikeGanConfig,
+    as_sweep,
+    fit_gan,
+    generate,
+    load_gan,
+    measure_cells,
+)
 from calcium_helpers.models.spike_gan.fit import draw_batches, gradient_penalty
 from calcium_helpers.models.spike_gan.generate import frames_per_bin
 from calcium_helpers.models.spike_gan.networks import CONDITIONS, N_NOISE, Critic, context_of, hold
@@ -27,7 +38,9 @@ def cell_statistics(**known: float) -> np.ndarray:
     return np.array([usual.get(name, 0.0) for name in STATISTICS], dtype=np.float32)
 
 
-def recordings(n: int, *, own_fs: float = 25.0, seconds: float = 60.0, amplitude: float = 0.3, noise: float = 0.02, seed: int = 0):
+def recordings(
+    n: int, *, own_fs: float = 25.0, seconds: float = 60.0, amplitude: float = 0.3, noise: float = 0.02, seed: int = 0
+):
     """Cells of a simulator written here: rise 50 ms, decay 500 ms, white noise."""
     rng = np.random.default_rng(seed)
     found = []
@@ -99,11 +112,11 @@ def test_gradient_penalty_of_a_known_function() -> None:
     rng = torch.Generator().manual_seed(0)
     real, fake, mix = torch.randn(5, 7, generator=rng), torch.randn(5, 7, generator=rng), torch.rand(5, 1, generator=rng)
     slope = torch.arange(7.0)
-    linear = gradient_penalty(lambda x: x @ slope, real, fake, mix)
+    linear = gradient_penalty(lambda x: x @ slope, real, fake, mix).detach()
     assert float(linear) == pytest.approx((float(slope.norm()) - 1) ** 2, rel=1e-5)
-    square = gradient_penalty(lambda x: (x**2).sum(1), real, fake, mix)
+    square = gradient_penalty(lambda x: (x**2).sum(1), real, fake, mix).detach()
     at = mix * real + (1 - mix) * fake
-    assert float(square) == pytest.approx(float(((2 * at.norm(dim=1) - 1) ** 2).mean()), rel=1e-5)
+    assert float(square) == pytest.approx(float(((2 * at.detach().norm(dim=1) - 1) ** 2).mean()), rel=1e-5)
 
 
 def test_gradient_penalty_teaches_the_critic() -> None:
@@ -168,7 +181,9 @@ def test_gradients_reach_every_parameter(model: SpikeGan) -> None:
     spikes = torch.poisson(torch.full((3, length), 0.1))
     fake = model(spikes, torch.ones(3, length), condition, torch.randn(3, 4), torch.randn(3, N_NOISE, length))
     critic = Critic(model.config)
-    critic(torch.asinh(fake[:, :60]), context_of(spikes, torch.ones(3, length), condition, model.config)[:, :, :60], condition).sum().backward()
+    critic(
+        torch.asinh(fake[:, :60]), context_of(spikes, torch.ones(3, length), condition, model.config)[:, :, :60], condition
+    ).sum().backward()
     for name, parameter in [*model.named_parameters(), *critic.named_parameters()]:
         assert parameter.grad is not None, name
         if "score.2.bias" not in name:
@@ -248,12 +263,13 @@ def test_saved_model_generates_the_same(model: SpikeGan, tmp_path) -> None:
 
 def test_measured_statistics_are_those_of_the_simulation() -> None:
     sweeps = [as_sweep(r) for r in recordings(3, noise=0.02, seconds=120)]
-    for found in measure_cells(sweeps).values():
+    for sweep, found in zip(sweeps, measure_cells(sweeps).values(), strict=True):
         known = dict(zip(STATISTICS, found, strict=True))
         assert np.exp(known["log_amplitude"]) == pytest.approx(0.3, rel=0.15)
         assert np.exp(known["log_decay_s"]) == pytest.approx(0.5, rel=0.2)
         assert np.exp(known["log_rise_s"]) == pytest.approx(0.05, rel=0.6)
-        assert np.exp(known["log_white"]) == pytest.approx(1, abs=0.3)
+        # Activity makes the noise level too large; the statistic puts it right.
+        assert np.exp(known["log_white"]) * sweep.noise / 100 * 5 / 0.954 == pytest.approx(0.02, rel=0.2)
         assert known["log_slow"] < np.log(0.5)
 
 
@@ -273,7 +289,11 @@ def test_batches_are_windows_of_the_recordings_after_their_history() -> None:
     for row in range(8):
         sweep = sweeps[int(batch.condition[row, 2 + STATISTICS.index("offset")])]
         unit = sweep.noise / 100 * 5 / 0.954
-        starts = [i for i in range(len(sweep.dff) - 64) if np.allclose(sweep.dff[i : i + 64] / unit, batch.fluorescence[row], atol=1e-4)]
+        starts = [
+            i
+            for i in range(len(sweep.dff) - 64)
+            if np.allclose(sweep.dff[i : i + 64] / unit, batch.fluorescence[row], atol=1e-4)
+        ]
         assert len(starts) == 1
         assert batch.spikes[row, 200:].tolist() == sweep.spikes[starts[0] : starts[0] + 64].tolist()
     with pytest.raises(ValueError, match="64 bins"):
@@ -284,17 +304,21 @@ def test_training_learns_an_amplitude_that_the_statistics_have_wrong() -> None:
     """The cells answer with 3 times what their statistics say: only the critic can tell the generator."""
     sweeps = [as_sweep(r) for r in recordings(6, amplitude=0.9, noise=0.05)]
     statistics = {s.cell: cell_statistics() for s in sweeps}
-    config = SpikeGanConfig(steps=150, batch=16, width=4, critic_width=8, window=100, history=200, generator_rate=3e-3, average=0.9)
+    config = SpikeGanConfig(
+        steps=150, batch=16, width=4, critic_width=8, window=100, history=200, generator_rate=3e-3, average=0.9
+    )
 
     def height(model: SpikeGan) -> float:
         spikes = np.zeros((30, 60))
         spikes[:, 10] = 1
         return float(np.median(generate(model, spikes, noise=1.0, fs=FS).values[:, 12:20].mean(1)))
 
-    before, _ = fit_gan(sweeps, config=SpikeGanConfig(**{**vars(config), "steps": 1}), statistics=statistics)
+    before, _ = fit_gan(sweeps, config=replace(config, steps=1), statistics=statistics)
     after, history = fit_gan(sweeps, config=config, statistics=statistics)
-    assert height(before) < 0.35
-    assert 0.45 < height(after) < 1.1
+    since = np.arange(11, 20)[None] / FS - np.linspace(10, 11, 50)[:, None] / FS  # the spike is anywhere in bin 10
+    true = 0.9 * float(np.mean(((1 - np.exp(-since / 0.05)) * np.exp(-since / 0.5))[:, 1:] / 0.715))
+    assert height(before) < 0.45 * true
+    assert height(after) == pytest.approx(true, rel=0.25)
     assert np.isfinite(history.losses).all()
 
 
@@ -316,7 +340,14 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path) -> No
     try:
         module._RECORD_EVERY = 3  # the hook that stops is called at steps 0 and 3
         with pytest.raises(Stop):
-            fit_gan(sweeps, config=SMALL, statistics=statistics, checkpoint=path, every=2, progress=lambda *a: stop(*a) if a[0] else None)
+            fit_gan(
+                sweeps,
+                config=SMALL,
+                statistics=statistics,
+                checkpoint=path,
+                every=2,
+                progress=lambda *a: stop(*a) if a[0] else None,
+            )
     finally:
         module._RECORD_EVERY = kept
     assert path.exists()
@@ -325,6 +356,6 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path) -> No
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-5, atol=1e-6)
     assert history.pictured.tolist() == [0, 1, 2, 4]
     assert history.pictures.shape == (4, 6, 64)
-    other = SpikeGanConfig(**{**vars(SMALL), "sets": (), "seed": 5})
+    other = replace(SMALL, seed=5)
     with pytest.raises(ValueError, match="remove it"):
         fit_gan(sweeps, config=other, statistics=statistics, checkpoint=path)

@@ -6,4 +6,15 @@ from calcium_helpers.models.spike_gan.generate import generate, load_gan
 from calcium_helpers.models.spike_gan.measure import STATISTICS, Sweep, as_sweep, measure_cells
 from calcium_helpers.models.spike_gan.networks import SpikeGan
 
-__all__ = ["STATISTICS", "GanHistory", "SpikeGan", "SpikeGanConfig", "Sweep", "as_sweep", "fit_gan", "generate", "load_gan", "measure_cells"]
+__all__ = [
+    "STATISTICS",
+    "GanHistory",
+    "SpikeGan",
+    "SpikeGanConfig",
+    "Sweep",
+    "as_sweep",
+    "fit_gan",
+    "generate",
+    "load_gan",
+    "measure_cells",
+]

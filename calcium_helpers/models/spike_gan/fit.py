@@ -71,37 +71,34 @@ def draw_batches(
 
     Windows that touch a gap and sweeps shorter than a window are left out; before a sweep starts, no spikes are assumed.
     """
-    padded, places = [], {}
+    places: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for sweep in sweeps:
-        # A window may start wherever the next ``window`` bins have no gap.
-        gaps = np.concatenate([[0], np.cumsum(~sweep.valid)])
-        starts = np.flatnonzero(gaps[config.window :] == gaps[: -config.window]) if len(sweep.dff) >= config.window else []
-        if len(starts):
-            places.setdefault(sweep.cell, []).append((len(padded), np.asarray(starts)))
-            unit = unit_of(sweep, config.fs)
-            before = np.zeros(config.history, np.float32)
-            first = np.resize(sweep.frames, config.history)
-            padded.append(
-                (
-                    sweep.dff / np.float32(unit),
-                    np.concatenate([before, sweep.spikes]),
-                    np.concatenate([first, sweep.frames]),
-                    np.concatenate([[np.log(sweep.noise), np.log(sweep.fs)], statistics[sweep.cell]]).astype(np.float32),
-                )
-            )
+        if len(sweep.dff) >= config.window:
+            prepared = _prepare(sweep, statistics[sweep.cell], config)
+            if len(prepared[0]):
+                places.setdefault(sweep.cell, []).append(prepared)
     if not places:
         raise ValueError(f"sweeps must hold one of at least {config.window} bins without a gap, got none among {len(sweeps)}")
     cells = list(places.values())
     while True:
         rows = []
         for mine in (cells[i] for i in rng.integers(len(cells), size=config.batch)):
-            share = np.array([len(starts) for _, starts in mine], dtype=float)
-            index, starts = mine[rng.choice(len(mine), p=share / share.sum())]
+            share = np.array([len(prepared[0]) for prepared in mine], dtype=float)
+            starts, dff, spikes, frames, condition = mine[rng.choice(len(mine), p=share / share.sum())]
             start = int(rng.choice(starts))
-            dff, spikes, frames, condition = padded[index]
             whole = slice(start, start + config.history + config.window)
             rows.append((dff[start : start + config.window], spikes[whole], frames[whole], condition))
         yield Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+
+
+def _prepare(sweep: Sweep, statistics: np.ndarray, config: SpikeGanConfig) -> tuple[np.ndarray, ...]:
+    """Where windows may start; fluorescence in units of noise; spikes and frames with a history before them; condition."""
+    gaps = np.concatenate([[0], np.cumsum(~sweep.valid)])
+    starts = np.flatnonzero(gaps[config.window :] == gaps[: -config.window])
+    spikes = np.concatenate([np.zeros(config.history, np.float32), sweep.spikes])
+    frames = np.concatenate([np.resize(sweep.frames, config.history), sweep.frames])
+    condition = np.concatenate([[np.log(sweep.noise), np.log(sweep.fs)], statistics]).astype(np.float32)
+    return starts, sweep.dff / np.float32(unit_of(sweep, config.fs)), spikes, frames, condition
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
@@ -140,9 +137,7 @@ class _Training:
             fake = self.fake(batch, self.generator)
         real = torch.asinh(batch.fluorescence)
         mix = torch.rand(len(real), 1, generator=self.random)
-        distance = (
-            self.critic(real, context, batch.condition).mean() - self.critic(fake, context, batch.condition).mean()
-        )
+        distance = self.critic(real, context, batch.condition).mean() - self.critic(fake, context, batch.condition).mean()
         penalty = gradient_penalty(lambda x: self.critic(x, context, batch.condition), real, fake, mix)
         self.fast.zero_grad()
         (self.config.penalty * penalty - distance).backward()
@@ -159,6 +154,12 @@ class _Training:
         keep = min(self.config.average, (1 + step) / (10 + step))
         for mean, now in zip(self.mean.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(now.detach(), 1 - keep)
+
+    def set_rates(self, step: int) -> None:
+        """Let the critic learn before the generator trusts it, and both settle at the end."""
+        share = step / self.config.steps
+        for optimiser, rate, rise in ((self.slow, self.config.generator_rate, 0.1), (self.fast, self.config.critic_rate, 0.0)):
+            optimiser.param_groups[0]["lr"] = rate * min(1.0, share / rise if rise else 1.0) * max(1 - share, 0.05)
 
     def state(self) -> dict:
         named = ("generator", "critic", "mean", "slow", "fast")
@@ -224,7 +225,9 @@ def fit_gan(
     if path is not None and path.exists():
         state = torch.load(path, weights_only=True)
         if state["config"] != repr(config):
-            raise ValueError(f"checkpoint {path} must be of the same configuration, got {state['config']}; remove it to begin anew")
+            raise ValueError(
+                f"checkpoint {path} must be of the same configuration, got {state['config']}; remove it to begin anew"
+            )
         training.restore(state["networks"])
         rng.bit_generator.state = state["rng"]
         begun, losses, pictures, spent = state["step"], state["losses"], state["pictures"], state["spent"]
@@ -232,6 +235,7 @@ def fit_gan(
     for step in range(begun, config.steps):
         if step == 0 or step & (step - 1) == 0:
             pictures[step] = _picture(training, real)
+        training.set_rates(step)
         for _ in range(config.critic_steps):
             distance, penalty = training.criticise(next(batches))
         training.generate(next(batches), step)
@@ -249,7 +253,7 @@ def fit_gan(
 
 
 def _picture(training: _Training, real: Batch) -> Tensor:
-    """The first windows, generated by the running mean from latents that stay the same; the training's own go on undisturbed."""
+    """Generate the first windows by the running mean from latents that stay the same, apart from the training's own."""
     kept, training.random = training.random, torch.Generator().manual_seed(0)
     with torch.no_grad():
         fluorescence = torch.sinh(training.fake(Batch(*(part[:_PICTURES] for part in real)), training.mean))

@@ -17,7 +17,23 @@ from calcium_helpers.models.spike_gan.networks import N_NOISE, SpikeGan, noise_u
 
 
 def load_gan(folder: str | Path) -> SpikeGan:
-    """Read a generator that `save_model` wrote."""
+    """Read a generator that `save_model` wrote.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With ``config.json`` and ``weights.safetensors``.
+
+    Returns
+    -------
+    SpikeGan
+        Ready to generate.
+
+    Raises
+    ------
+    MovieFileError
+        Where a file is missing, broken or of another network.
+    """
     return load_model(folder, lambda config: SpikeGan(SpikeGanConfig(**config)))
 
 

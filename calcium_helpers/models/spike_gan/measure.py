@@ -74,7 +74,20 @@ class Sweep(NamedTuple):
 
 
 def as_sweep(recording: GroundTruth, *, fs: float = 25.0) -> Sweep:
-    """Bring a recording onto the grid of ``fs`` Hz and count its frames in each bin."""
+    """Bring a recording onto a grid and count its frames in each bin.
+
+    Parameters
+    ----------
+    recording : GroundTruth
+        One sweep.
+    fs : float
+        Bins a second, Hz.
+
+    Returns
+    -------
+    Sweep
+        With the noise level at the recording's own rate.
+    """
     sampled = resample(recording, fs=fs)
     edges = np.concatenate([[sampled.times_s[0] - 1 / fs], sampled.times_s])
     frames = np.diff(np.searchsorted(recording.times_s, edges, side="right")).astype(np.float32)
@@ -92,7 +105,7 @@ def as_sweep(recording: GroundTruth, *, fs: float = 25.0) -> Sweep:
 
 
 def unit_of(sweep: Sweep, fs: float) -> float:
-    """Standard deviation of white noise in a bin of ``fs`` Hz, dF/F (as `networks.noise_unit`)."""
+    """Return the standard deviation of white noise in a bin of ``fs`` Hz, dF/F (as `networks.noise_unit`)."""
     return sweep.noise / 100 * np.sqrt(min(sweep.fs, fs)) / 0.954
 
 
@@ -123,14 +136,13 @@ def measure_cells(sweeps: Sequence[Sweep], *, fs: float = 25.0, seed: int = 0) -
         By ``Sweep.cell``.
     """
     rng = np.random.default_rng(seed)
-    cells = {}
+    cells: dict[str, list[Sweep]] = {}
     for sweep in sweeps:
         cells.setdefault(sweep.cell, []).append(sweep)
     windows = [_informative(mine, fs, rng) for mine in cells.values()]
-    fitted = _fit(*(torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True)), fs)
-    return {
-        cell: _with_noise(mine, answer, fs) for (cell, mine), answer in zip(cells.items(), fitted, strict=True)
-    }
+    dff, spikes, weight = (torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True))
+    fitted = _fit(dff, spikes, weight, fs)
+    return {cell: _with_noise(mine, answer, fs) for (cell, mine), answer in zip(cells.items(), fitted, strict=True)}
 
 
 def _informative(sweeps: Sequence[Sweep], fs: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -191,13 +203,13 @@ def _with_noise(sweeps: Sequence[Sweep], answer: np.ndarray, fs: float) -> np.nd
 
 
 def _by_scale(trace: np.ndarray) -> np.ndarray:
-    """A trace (T,) as the sum of what is quicker than 0.2 s, 1 s, 8 s, and the rest, (4, T)."""
+    """Split a trace (T,) into what is quicker than 0.2 s, 1 s, 8 s, and the rest, (4, T)."""
     smooth = np.array([uniform_filter1d(trace, n, mode="nearest") for n in _SCALES_BINS])
     return np.concatenate([smooth[:-1] - smooth[1:], smooth[-1:]])
 
 
 def _power_by_scale(frames: np.ndarray, own_fs: float, fs: float, n: int = 20_000) -> np.ndarray:
-    """Variance at each scale (rows) of white noise and of each of ``COURSES_S`` (columns), of variance 1, seen through frames."""
+    """Variance at each scale (rows) of white noise and of ``COURSES_S`` (columns), each of variance 1, through frames."""
     rng = np.random.default_rng(0)
     frames = np.resize(frames, n)
     last = np.maximum.accumulate(np.where(frames > 0, np.arange(n), 0))

@@ -35,6 +35,10 @@ class SpikeGan(nn.Module):
     gives its numbers for each trace, and a second one adds what the formula lacks. Before training it is the formula.
     """
 
+    centre: Tensor
+    spread: Tensor
+    cells: Tensor
+
     def __init__(self, config: SpikeGanConfig) -> None:
         super().__init__()
         self.config = config
@@ -47,16 +51,16 @@ class SpikeGan(nn.Module):
             nn.SiLU(),
             nn.Linear(64, 64),
             nn.SiLU(),
-            nn.Linear(64, _N_PHYSICAL + 4 * width),
+            numbers := nn.Linear(64, _N_PHYSICAL + 4 * width),
         )
         self.first = nn.Conv1d(6, width, 5)
         self.second = nn.Conv1d(width, width, 5, dilation=3)
         self.last = nn.Conv1d(width, 1, 5, dilation=6)
         with torch.no_grad():
-            self.cell[-1].weight.mul_(0.5)
-            self.cell[-1].bias.zero_()
+            numbers.weight.mul_(0.5)
+            numbers.bias.zero_()
             self.last.weight.mul_(0.05)
-            self.last.bias.zero_()
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, spikes: Tensor, frames: Tensor, condition: Tensor, latent: Tensor, noise: Tensor) -> Tensor:
         """Fluorescence of all bins but the first ``history``, (B, L - history).
@@ -74,7 +78,8 @@ class SpikeGan(nn.Module):
         """
         standard = (condition - self.centre) / self.spread
         numbers = self.cell(torch.cat([standard, latent], 1))
-        physical, style = numbers[:, :_N_PHYSICAL], numbers[:, _N_PHYSICAL:]
+        # Bounded: no number that physics would not allow, by a factor of e^2 either way of what was measured.
+        physical, style = 2 * torch.tanh(numbers[:, :_N_PHYSICAL] / 2), numbers[:, _N_PHYSICAL:]
         signal, slow, white = self._formula(spikes, frames, condition, physical, noise)
         quick = torch.log1p(spikes)
         features = torch.stack([torch.asinh(signal), slow, white, quick, torch.log1p(frames), noise[:, 1]], 1)
@@ -100,11 +105,11 @@ class SpikeGan(nn.Module):
             start.rise_s * torch.exp(shift[:, 1]),
             start.decay_s * torch.exp(shift[:, 2]),
             start.power * torch.exp(shift[:, 3]),
-            start.delay_s + 0.05 * torch.tanh(shift[:, 4]),
+            start.delay_s + 0.03 * shift[:, 4],
             torch.sigmoid(shift[:, 5] - 3),
         )
         vary, shot, restless, tail, offset, gain, skew, *bands = physical[:, 6:].T[:, :, None]
-        vary, shot, restless, tail = (functional.softplus(value - 3) for value in (vary, shot, restless, tail))
+        vary, shot, restless, tail = (functional.softplus(2 * value - 3) for value in (vary, shot, restless, tail))
         size = torch.exp(vary * noise[:, 2] - vary**2 / 2)
         early = torch.special.ndtr(noise[:, 1])
         signal = respond(spikes * size, response, config.fs, length=RESPONSE_BINS, early=early) / unit
@@ -124,7 +129,7 @@ class SpikeGan(nn.Module):
 
 
 def noise_unit(condition: Tensor, fs: float) -> Tensor:
-    """Standard deviation that white noise of the condition's level has in a bin of ``fs``, dF/F, (B,).
+    """Return the standard deviation of white noise of the condition's level in a bin of ``fs``, dF/F, (B,).
 
     The median absolute difference of Gaussian noise is 0.954 of its standard deviation.
     """
@@ -138,6 +143,9 @@ class Critic(nn.Module):
     statistics of the cell let expect.
     """
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(self, config: SpikeGanConfig) -> None:
         super().__init__()
         self.config = config
@@ -149,7 +157,9 @@ class Critic(nn.Module):
             for before, after, stride in zip((6, *widths[:-1]), widths, (2, 2, 2, 2), strict=True)
         )
         self.told = nn.ModuleList(nn.Linear(CONDITIONS, width) for width in widths)
-        self.score = nn.Sequential(nn.Linear(2 * widths[-1] + widths[0] + CONDITIONS + 4 * len(_LAGS) + 2, 96), nn.LeakyReLU(0.2), nn.Linear(96, 1))
+        self.score = nn.Sequential(
+            nn.Linear(2 * widths[-1] + widths[0] + CONDITIONS + 4 * len(_LAGS) + 2, 96), nn.LeakyReLU(0.2), nn.Linear(96, 1)
+        )
 
     def forward(self, fluorescence: Tensor, context: Tensor, condition: Tensor) -> Tensor:
         """Score (B,) of ``asinh`` fluorescence (B, window); ``context`` (B, 3, window) is that of `context_of`."""
@@ -176,7 +186,7 @@ def _moments(course: Tensor) -> Tensor:
 
 
 def context_of(spikes: Tensor, frames: Tensor, condition: Tensor, config: SpikeGanConfig) -> Tensor:
-    """What critic and condition share of each bin after the history: expected answer, spikes, frames, (B, 3, window)."""
+    """Stack what the critic is told of each bin after the history: expected answer, spikes, frames, (B, 3, window)."""
     expected = respond(spikes, response_of(condition[:, 2:]), config.fs, length=RESPONSE_BINS)
     expected = torch.asinh(hold(expected / noise_unit(condition, config.fs)[:, None], frames))
     return torch.stack([expected, torch.log1p(spikes), torch.log1p(frames)], 1)[:, :, config.history :]
