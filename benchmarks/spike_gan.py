@@ -5,8 +5,8 @@ the eleven statistics of another cell of the same set (amplitude, kinetics, colo
 indicator and a preparation). The parametric simulator is told the mean of these other cells and answers with a double
 exponential, amplitudes of log-sd 0.35 and white noise, through the same frames. Two-sample classifier, fixed before the GANs of
 the folds were trained: the architecture of `SpikeNet` (fluorescence in units of the recording's noise, baseline kept, and the
-description of the window) with a pooled head, on windows of 8 s, as many of each side, stopped early on other cells and scored on
-cells it never saw; mean of three splits. Yardstick: real against real, cells of each set split in two.
+description of the window) with a pooled head, on windows of 8 s, as many of each side, stopped early on other cells and scored
+on cells it never saw; mean of three splits. Yardstick: real against real, cells of each set split in two.
 
 With --stage train the five generators are trained into --out, going on where they were; --stage judge then writes the tables.
 The recordings are those of Rupprecht et al. 2021 (doi:10.1038/s41593-021-00895-5), found by CALCIUM_DATA_DIR.
@@ -64,6 +64,7 @@ class Windows(NamedTuple):
     cell: np.ndarray
 
     def of(self, cells: Iterable[str]) -> Windows:
+        """Those of some cells."""
         rows = np.isin(self.cell, list(cells))
         return Windows(*(values[rows] for values in self))
 
@@ -78,7 +79,7 @@ def others(sweeps: Sequence[Sweep], statistics: dict[str, np.ndarray]) -> dict[s
 
 
 def generated(model: SpikeGan, sweeps: Sequence[Sweep], like: dict[str, np.ndarray], seed: int) -> list[np.ndarray]:
-    """Generated fluorescence for the spikes of real sweeps; all sweeps of a cell imitate the same other cell."""
+    """Generate fluorescence for the spikes of real sweeps; all sweeps of a cell imitate the same other cell."""
     names = {cell: i for i, cell in enumerate(like)}
     traces = []
     for i, s in enumerate(sweeps):
@@ -90,7 +91,7 @@ def generated(model: SpikeGan, sweeps: Sequence[Sweep], like: dict[str, np.ndarr
 
 
 def simulated(sweeps: Sequence[Sweep], like: dict[str, np.ndarray], seed: int) -> list[np.ndarray]:
-    """The parametric simulator: the mean kinetics of the same cells, amplitudes that vary, white noise; frames as recorded."""
+    """Simulate with the mean kinetics of the same cells, amplitudes that vary, and white noise; frames as recorded."""
     rng, traces = np.random.default_rng(seed), []
     gains = {cell: np.exp(0.35 * rng.normal(size=1)) for cell in like}
     for s in sweeps:
@@ -105,7 +106,7 @@ def simulated(sweeps: Sequence[Sweep], like: dict[str, np.ndarray], seed: int) -
 
 
 def cut(sweeps: Sequence[Sweep], traces: Iterable[np.ndarray], seed: int = 0) -> Windows:
-    """The same windows of every source: without gaps, at most ``MOST_WINDOWS`` of a cell."""
+    """Cut the same windows of every source: without gaps, at most ``MOST_WINDOWS`` of a cell."""
     rng = np.random.default_rng(seed)
     traces = list(traces)
     places: dict[str, list[tuple[int, int]]] = {}
@@ -133,6 +134,7 @@ class TwoSample(nn.Module):
         self.last = inputs[0]
 
     def forward(self, z: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Log odds that windows are of the second side, (B,)."""
         self.net(z, features)
         return self.head(torch.cat([self.last.mean((2, 3)), self.last.amax((2, 3))], 1))[:, 0]
 
@@ -199,7 +201,7 @@ def halves(sweeps: Sequence[Sweep], seed: int) -> tuple[set[str], set[str]]:
 
 
 def judge_classifier(real: Windows, sources: dict[str, Windows], sweeps: Sequence[Sweep]) -> list[dict]:
-    """Can a classifier tell? One row a source."""
+    """Ask a classifier to tell each source from the real windows."""
     rows = []
     for name, other in {"real, other cells": None, **sources}.items():
         found = []
@@ -276,7 +278,7 @@ def judge_amplitudes(sweeps: Sequence[Sweep], traces: dict[str, list[np.ndarray]
 
 
 def judge_neighbours(real: Windows, sources: dict[str, Windows], seed: int = 0) -> list[dict]:
-    """Distance of each window of a fold to the nearest window that the fold's generator learned from: is anything repeated?"""
+    """Distance of each window of a fold to the nearest window that the fold's generator learned from."""
     rng, rows = np.random.default_rng(seed), []
 
     def shapes(windows: np.ndarray) -> np.ndarray:

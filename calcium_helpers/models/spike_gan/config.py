@@ -33,7 +33,7 @@ class SpikeGanConfig:
     """Learning rate of the critic (Adam)."""
     average: float = 0.995
     """Share that the running mean of the generator's weights keeps a step; the mean is what generates."""
-    steps: int = 800
+    steps: int = 600
     """Steps of the generator."""
     sets: tuple[str, ...] = ()
     """Data set and indicator, such as "DS09 GCaMP6f", of each cell that was learned from; `fit_gan` fills them in."""

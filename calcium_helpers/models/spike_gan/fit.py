@@ -118,7 +118,7 @@ class _Training:
         for network in (self.generator, self.critic):
             network.centre.copy_(condition.mean(0))
             network.spread.copy_(condition.std(0).clamp(min=1e-2))
-        self.mean = copy.deepcopy(self.generator).requires_grad_(False)
+        self.mean = copy.deepcopy(self.generator).requires_grad_(False).eval()
         betas = (0.0, 0.9)
         self.slow = torch.optim.Adam(self.generator.parameters(), lr=config.generator_rate, betas=betas)
         self.fast = torch.optim.Adam(self.critic.parameters(), lr=config.critic_rate, betas=betas)
@@ -163,12 +163,14 @@ class _Training:
 
     def state(self) -> dict:
         named = ("generator", "critic", "mean", "slow", "fast")
-        return {name: getattr(self, name).state_dict() for name in named} | {"random": self.random.get_state()}
+        chance = {"random": self.random.get_state(), "dropout": torch.get_rng_state()}
+        return {name: getattr(self, name).state_dict() for name in named} | chance
 
     def restore(self, state: dict) -> None:
         for name in ("generator", "critic", "mean", "slow", "fast"):
             getattr(self, name).load_state_dict(state[name])
         self.random.set_state(state["random"])
+        torch.set_rng_state(state["dropout"])
 
 
 def fit_gan(

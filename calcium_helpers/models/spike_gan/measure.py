@@ -194,7 +194,7 @@ def _with_noise(sweeps: Sequence[Sweep], answer: np.ndarray, fs: float) -> np.nd
         apart = (sweep.dff - found) / unit_of(sweep, fs)
         pieces.append(_by_scale(apart)[:, sweep.valid & (found <= np.median(found))])
     scales = np.concatenate(pieces, axis=1)
-    offset = np.median(scales[-1])
+    offset = np.median(scales.sum(axis=0))  # of the quiet bins themselves: the slowest scale also saw busy ones
     spread = 1.48 * np.median(np.abs(scales - np.median(scales, axis=1, keepdims=True)), axis=1)
     power, _ = nnls(_power_by_scale(sweeps[0].frames, sweeps[0].fs, fs) / spread[:, None] ** 2, np.ones(len(spread)))
     tail = np.clip(scales[0].std() / spread[0], 0.5, 5)

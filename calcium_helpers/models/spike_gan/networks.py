@@ -77,7 +77,7 @@ class SpikeGan(nn.Module):
             One draw a bin.
         """
         standard = (condition - self.centre) / self.spread
-        numbers = self.cell(torch.cat([standard, latent], 1))
+        numbers = self.cell(torch.cat([functional.dropout(standard, 0.5, self.training), latent], 1))
         # Bounded: no number that physics would not allow, by a factor of e^2 either way of what was measured.
         physical, style = 2 * torch.tanh(numbers[:, :_N_PHYSICAL] / 2), numbers[:, _N_PHYSICAL:]
         signal, slow, white = self._formula(spikes, frames, condition, physical, noise)
