@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from calcium_helpers import __version__
 from calcium_helpers.cli.options import add_report
+from calcium_helpers.cli.spikes import add_spikes, run_spikes
 
 EPILOG = """examples:
   calcium-helpers report
@@ -22,6 +23,8 @@ EPILOG = """examples:
       many recordings, each into a folder of its own
   calcium-helpers report files.csv -o out/
       the same from a table: path, fs, modality, channel, ...
+  calcium-helpers spikes traces.csv --fs 30 -o spikes.csv
+      firing rates from a table of dF/F, one column a cell
   calcium-helpers list
       recordings known by name
 """
@@ -79,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"calcium-helpers {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_report(commands).set_defaults(run=_report)
+    add_spikes(commands).set_defaults(run=run_spikes)
     listing = commands.add_parser("list", help="list the recordings known by name")
     listing.set_defaults(run=_list)
     fetching = commands.add_parser("fetch", help="download a recording, compared with its hash")

@@ -39,7 +39,14 @@ class SpikeNetConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4)
     fold: int = 4
     hidden: int = 32
+    dropout: float = 0.1
     described: bool = True
+    members: int = 1
+    noise_range: tuple[float, float] = (0.0, float("inf"))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dilations", tuple(self.dilations))  # JSON knows lists only
+        object.__setattr__(self, "noise_range", tuple(self.noise_range))
 
     @property
     def reach(self) -> int:
@@ -48,7 +55,7 @@ class SpikeNetConfig:
 
 
 class SpikeNet(nn.Module):
-    """Expected number of spikes in each sample.
+    """Expected number of spikes in each sample: the mean of ``config.members`` networks of one architecture.
 
     Parameters
     ----------
@@ -57,21 +64,9 @@ class SpikeNet(nn.Module):
 
     def __init__(self, config: SpikeNetConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or SpikeNetConfig()
-        width, n = config.channels, len(config.dilations)
-        # Convolutions of images one pixel high: with channels last they are several times faster than those of lines.
-        self.stem = nn.Conv2d(2 * config.fold, width, (1, 3), padding=(0, 1))
-        self.mix = nn.ModuleList(nn.Conv2d(width, width, (1, 3), padding=(0, d), dilation=(1, d)) for d in config.dilations)
-        self.out = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in config.dilations)
-        self.head = nn.Conv2d(width, config.fold, 1)
-        self.film = nn.Sequential(
-            nn.Linear(N_FEATURES, config.hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(config.hidden, 2 * width * n)
-        )
-        nn.init.zeros_(self.film[-1].weight)
-        nn.init.zeros_(self.film[-1].bias)
-        nn.init.constant_(self.head.bias, -3.0)
-        for layer in self.out:
-            nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
+        self.config = config or SpikeNetConfig()
+        self.members = nn.ModuleList(_Member(self.config) for _ in range(self.config.members))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Infer spikes of a batch.
@@ -88,15 +83,42 @@ class SpikeNet(nn.Module):
         Tensor, shape (B, T)
             Expected spikes a sample.
         """
-        config = self.config
+        # In units of the recording's own spread too: of bright ones the spikes are not all alike.
+        both = torch.stack([torch.asinh(0.5 * z), (z * torch.exp(-features[:, 3:4])).clamp(-20, 20)], dim=1)
         n, n_samples = z.shape
-        spread = torch.exp(-features[:, 2:3])  # in units of the recording's own spread too: bright ones are not all alike
-        both = torch.stack([torch.asinh(0.5 * z), (z * spread).clamp(-20, 20)], dim=1)
-        x = both.reshape(n, 2, n_samples // config.fold, config.fold).permute(0, 1, 3, 2).reshape(n, 2 * config.fold, 1, -1)
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = both.reshape(n, 2, -1, self.config.fold).permute(0, 1, 3, 2).reshape(n, 2 * self.config.fold, 1, -1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        found = torch.stack([F.softplus(member(x, features)) for member in self.members]).mean(dim=0)
+        return found[:, :, 0].permute(0, 2, 1).reshape(n, n_samples)
+
+
+class _Member(nn.Module):
+    """One network."""
+
+    def __init__(self, config: SpikeNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, n = config.channels, len(config.dilations)
+        # Convolutions of images one pixel high: with channels last they are several times faster than those of lines.
+        self.stem = nn.Conv2d(2 * config.fold, width, (1, 3), padding=(0, 1))
+        self.mix = nn.ModuleList(nn.Conv2d(width, width, (1, 3), padding=(0, d), dilation=(1, d)) for d in config.dilations)
+        self.out = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in config.dilations)
+        self.head = nn.Conv2d(width, config.fold, 1)
+        film = nn.Linear(config.hidden, 2 * width * n)
+        self.film = nn.Sequential(nn.Linear(N_FEATURES, config.hidden), nn.GELU(), nn.Dropout(config.dropout), film)
+        with torch.no_grad():
+            # Blocks start as little more than nothing, recordings as all alike, rates as low.
+            for layer in (film, *self.out):
+                layer.weight.mul_(0.1)  # type: ignore[operator]
+            film.bias.zero_()
+            self.head.bias.fill_(-3.0)  # type: ignore[union-attr]
+
+    def forward(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        config, n = self.config, len(x)
+        x = self.stem(x)
         film = self.film(features if config.described else torch.zeros_like(features))
         blocks = film.reshape(n, len(self.mix), 2, -1, 1, 1).unbind(1)
         for mix, out, block in zip(self.mix, self.out, blocks, strict=True):
-            x = x + out(F.relu(torch.addcmul(block[:, 1], mix(F.relu(x)), 1 + block[:, 0])))
-        x = self.head(F.relu(x))
-        return F.softplus(x[:, :, 0].permute(0, 2, 1).reshape(n, n_samples))
+            y = F.relu(torch.addcmul(block[:, 1], mix(F.relu(x)), 1 + block[:, 0]), inplace=True)
+            x = out(y).add_(x)
+        return self.head(F.relu(x))

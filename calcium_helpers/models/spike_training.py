@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from calcium_helpers.models.spike_features import describe, standardise
 from calcium_helpers.models.spike_net import SpikeNet, SpikeNetConfig
-from calcium_helpers.spike_trains import Sampled
+from calcium_helpers.spike_trains import Sampled, estimate_noise_level
 from calcium_helpers.training import FitConfig, History, fit
 
 
@@ -30,15 +30,18 @@ class Augmentation:
         Log-sd of a factor on the fluorescence.
     noise : float
         Up to so many times the recording's own noise is added, in half of the sweeps.
+    clock_sd_s : float
+        Spikes are moved against fluorescence by so many seconds (sd): what a frame's time means differs between laboratories.
     fs_hz : tuple of float
         Lowest and highest rate that sweeps are brought to, Hz; never above their own.
     usual : float
         Share of the sweeps that are brought to 25 Hz, the others anywhere between.
     """
 
-    stretch: float = 1.6
+    stretch: float = 2.0
     gain_sd: float = 0.3
     noise: float = 1.5
+    clock_sd_s: float = 0.012
     fs_hz: tuple[float, float] = (5.0, 37.5)
     usual: float = 0.6
 
@@ -81,7 +84,7 @@ def spike_batches(
     names = sorted(set(groups))
     members = [np.flatnonzero(np.array(groups) == name) for name in names]
     # The root: a sweep of minutes holds more than one of seconds, but less new in each minute.
-    shares = [np.sqrt([len(sweeps[i].dff) / sweeps[i].fs for i in which]) for which in members]
+    shares = [np.sqrt([len(sweeps[i].dff) / sweeps[i].fs for i in which.tolist()]) for which in members]
     sums = [
         np.cumsum(np.pad(np.stack([s.dff, s.spikes, s.valid]).astype(np.float64), ((0, 0), (1, 0))), axis=1) for s in sweeps
     ]
@@ -106,13 +109,16 @@ def _windows(
     stretch = how.stretch ** rng.uniform(-1, 1)
     # A sweep of 25 Hz said to be of 20 Hz is a sweep stretched by 1.25.
     fs = min(wanted * stretch, own_fs)
-    dff, spikes, valid = _rebin(sums, own_fs / fs, rng.random())
+    # A camera of any rate between: light of a whole frame is known only at its end, so slow frames come later.
+    frame = np.exp(rng.uniform(0, np.log(own_fs / fs))) if rng.random() < 0.5 else 1.0
+    late = how.clock_sd_s * own_fs * rng.normal()
+    dff, spikes, valid = _rebin(sums, own_fs / fs, frame, rng.random(), late)
     dff = dff * np.exp(how.gain_sd * rng.normal())
     if rng.random() < 0.5:
         dff = dff + rng.uniform(0, how.noise) * standardise(dff[None])[1] * rng.normal(size=len(dff))
     dff = dff[None].astype(np.float32)
-    features, z = describe(dff, fs=fs / stretch)[0], standardise(dff)[0][0]
-    rows = []
+    features, z = describe(dff, fs=fs / stretch, own_fs=own_fs / frame / stretch)[0], standardise(dff)[0][0]
+    rows: list[tuple[np.ndarray, ...]] = []
     for _ in range(n_windows):
         start = int(rng.integers(max(1, len(z) - length + 1)))
         pieces = [np.pad(x[start : start + length], (0, max(0, length - len(x)))) for x in (z, spikes, valid > 0.5)]
@@ -120,13 +126,17 @@ def _windows(
     return rows
 
 
-def _rebin(sums: np.ndarray, factor: float, phase: float) -> np.ndarray:
-    """Mean fluorescence, spikes and share of valid samples in bins of ``factor`` >= 1 samples, ends included."""
-    edges = np.floor(np.arange(phase * factor, sums.shape[1] - 1 + 1e-9, factor) + 1e-6).astype(int)
-    count = np.maximum(np.diff(edges), 1)
-    found = np.diff(sums[:, edges], axis=1)
-    found[[0, 2]] /= count
-    return found
+def _rebin(sums: np.ndarray, factor: float, frame: float, phase: float, late: float) -> np.ndarray:
+    """Bins of ``factor`` samples: mean fluorescence of the frames that end in them, spikes, share of valid samples.
+
+    Frames are of ``frame`` <= ``factor`` samples; ``late`` samples are added to the times of spikes.
+    """
+    n_samples = sums.shape[1] - 1
+    edges = np.arange(phase * factor, n_samples + 1e-9, factor)
+    ends = np.floor(np.floor(edges / frame + 1e-6) * frame + 1e-6).astype(int)
+    count = np.maximum(np.diff(ends), 1)
+    spikes = np.interp(edges - late, np.arange(n_samples + 1), sums[1])
+    return np.stack([np.diff(sums[0, ends]) / count, np.diff(spikes), np.diff(sums[2, ends]) / count])
 
 
 def spike_loss(shape_weight: float = 0.5) -> Callable[[nn.Module, SpikeBatch], torch.Tensor]:
@@ -160,7 +170,7 @@ def fit_spike_net(
     validate: Callable[[nn.Module], float] | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = False,
-) -> tuple[SpikeNet, History]:
+) -> tuple[SpikeNet, list[History]]:
     """Train a network from nothing.
 
     Parameters
@@ -171,18 +181,30 @@ def fit_spike_net(
         The data set of each, drawn equally often.
     net : SpikeNetConfig, optional
     config : FitConfig, optional
-        Its seed also makes the first weights.
+        Its seed, one more for each further member, also makes the first weights.
     augmentation : Augmentation, optional
     validate, checkpoint, progress
-        As in `calcium_helpers.training.fit`.
+        As in `calcium_helpers.training.fit`; each member has a checkpoint of its own.
 
     Returns
     -------
-    tuple of SpikeNet and History
+    tuple of SpikeNet and list of History
+        The network in ``eval`` mode; a history for each of its members.
     """
     config = config or FitConfig()
-    torch.manual_seed(config.seed)
-    model = SpikeNet(net).to(memory_format=torch.channels_last)
+    net = net or SpikeNetConfig()
     batches = spike_batches(sweeps, groups, augmentation=augmentation)
-    history = fit(model, batches, spike_loss(), config=config, validate=validate, checkpoint=checkpoint, progress=progress)
-    return model, history
+    members: list[nn.Module] = []
+    histories = []
+    for i in range(net.members):
+        one = replace(config, seed=config.seed + i)
+        torch.manual_seed(one.seed)
+        member = SpikeNet(replace(net, members=1))
+        path = None if checkpoint is None else Path(checkpoint).with_suffix(f".{i}.pt")
+        histories.append(fit(member, batches, spike_loss(), config=one, validate=validate, checkpoint=path, progress=progress))
+        members += member.members
+    levels = [estimate_noise_level(sweep.dff, fs=sweep.fs) for sweep in sweeps]
+    low, high = np.quantile(levels, (0.005, 0.995)).tolist()
+    model = SpikeNet(replace(net, noise_range=(low, high)))
+    model.members = nn.ModuleList(members)
+    return model.eval(), histories

@@ -1,0 +1,139 @@
+"""Traces to firing rates with a trained network, in pieces of any size."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from calcium_helpers.containers import Traces
+from calcium_helpers.models._base import WEIGHTS, load_model
+from calcium_helpers.models.spike_features import describe_standardised, noise_level, standardise
+from calcium_helpers.models.spike_net import SpikeNet, SpikeNetConfig
+from calcium_helpers.noise import check_finite
+
+GRID_HZ = 25.0
+"""Faster recordings are averaged over the whole number of samples that comes nearest to this rate."""
+
+FASTEST_HZ = 37.5
+"""Up to this rate the network works on the samples themselves."""
+
+FS_RANGE_HZ = (5.0, 500.0)
+"""Rates that the network has met."""
+
+
+def load_spike_net(folder: str | Path | None = None) -> SpikeNet:
+    """Load a network that ``save_model`` wrote; without ``folder`` the one that comes with the package."""
+    return load_model(folder or WEIGHTS / "spike_net", lambda config: SpikeNet(SpikeNetConfig(**config)))
+
+
+@cache
+def _own_net() -> SpikeNet:
+    return load_spike_net()
+
+
+def infer_spikes(
+    dff: Traces, *, model: SpikeNet | None = None, rows: int = 16, chunk: int = 2048, threads: int | None = None
+) -> Traces:
+    """Infer the firing rate of each cell.
+
+    The delay of the indicator is modelled, so that a spike is found where it happened, not where fluorescence peaks. Above
+    37.5 Hz the rate is that of bins of about 40 ms, repeated at the rate of the recording.
+
+    Parameters
+    ----------
+    dff : Traces
+        N traces of T frames, dF/F as a fraction; finite. Some minutes of a cell tell more of its kinetics than seconds.
+    model : SpikeNet, optional
+        The one that comes with the package where not given.
+    rows, chunk : int
+        Traces and samples that are worked on at a time; the result does not depend on them.
+    threads : int, optional
+        Groups of rows worked on at the same time; all processors by default.
+
+    Returns
+    -------
+    Traces
+        Kind "spikes": expected spikes a second, Hz, same shape, rate and ids. A constant trace has none.
+
+    Raises
+    ------
+    ValueError
+        For a trace with NaN or infinity; the message names the row.
+
+    Warns
+    -----
+    UserWarning
+        Where the rate, or the noise of some traces, lies outside what the network was trained on.
+    """
+    check_finite(dff)
+    if rows < 1 or chunk < 1:
+        raise ValueError(f"rows and chunk must be at least 1, got {rows} and {chunk}")
+    model = _own_net() if model is None else model
+    factor = 1 if dff.fs <= FASTEST_HZ else round(dff.fs / GRID_HZ)
+    found = np.zeros(dff.values.shape, dtype=np.float32)
+    levels = np.ones(len(dff))
+
+    def infer_group(start: int) -> None:
+        which = slice(start, start + rows)
+        binned = _average(dff.values[which], factor)
+        rate, levels[which] = _infer_rows(model, binned, dff.fs / factor, dff.fs, chunk)
+        rate[np.ptp(binned, axis=1) == 0] = 0
+        found[which] = np.repeat(rate, factor, axis=1)[:, : dff.n_frames]
+
+    # Threads of our own: those inside torch wait for each other at every layer, which is slow where cores are busy.
+    own = torch.get_num_threads()
+    with ThreadPoolExecutor(threads or os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            list(pool.map(infer_group, range(0, len(dff) if dff.n_frames > 1 else 0, rows)))
+        finally:
+            torch.set_num_threads(own)
+    _warn(dff, levels, model.config.noise_range)
+    return dff.replace(values=found, kind="spikes")
+
+
+def _average(values: np.ndarray, factor: int) -> np.ndarray:
+    """Mean of every ``factor`` samples; the last mean may be of fewer."""
+    if factor == 1:
+        return values
+    starts = np.arange(0, values.shape[1], factor)
+    return np.add.reduceat(values, starts, axis=1) / np.diff(np.append(starts, values.shape[1])).astype(np.float32)
+
+
+def _infer_rows(model: SpikeNet, dff: np.ndarray, fs: float, own_fs: float, chunk: int) -> tuple[np.ndarray, ...]:
+    """Rates of some traces, Hz, and their noise levels: in pieces of ``chunk`` samples, each with all that it depends on."""
+    fold, reach = model.config.fold, model.config.reach
+    n_samples = dff.shape[1]
+    scaled, noise = standardise(dff)
+    z = torch.from_numpy(np.pad(scaled, ((0, 0), (0, -n_samples % fold))))
+    features = torch.from_numpy(describe_standardised(scaled, noise, fs=fs, own_fs=own_fs))
+    step = -(-chunk // fold) * fold
+    rate = np.empty(z.shape, dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, z.shape[1], step):
+            before = min(reach, start)
+            piece = model(z[:, start - before : start + step + reach], features)
+            rate[:, start : start + step] = piece[:, before : before + step].numpy()
+    return rate[:, :n_samples] * np.float32(fs), noise_level(noise, fs=fs)
+
+
+def _warn(dff: Traces, levels: np.ndarray, trained: tuple[float, float]) -> None:
+    """Say what lies outside the training range."""
+    low, high = FS_RANGE_HZ
+    if not low <= dff.fs <= high:
+        warnings.warn(
+            f"fs of {dff.fs:g} Hz is outside the {low:g} to {high:g} Hz that the spike network was trained on", stacklevel=3
+        )
+    strange = np.flatnonzero((levels < trained[0]) | (levels > trained[1]))
+    if strange.size and dff.n_frames > 1:
+        first, (low, high) = strange[0], trained
+        warnings.warn(
+            f"noise of {strange.size} of {len(dff)} traces is outside the {low:.2g} to {high:.2g} %/sqrt(Hz) that "
+            f"the spike network was trained on, first id {dff.ids[first]} with {levels[first]:.2g}; is it dF/F, a fraction?",
+            stacklevel=3,
+        )
