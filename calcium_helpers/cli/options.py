@@ -18,6 +18,9 @@ or an earlier results.h5. They must lie as in the motion-corrected movie (--no-m
 
 FALSE_POSITIVES = "events a minute that noise alone may set off in each cell (default: 0.1)"
 
+SPIKES = """how spikes are inferred: by deconvolution, in dF/F a frame (oasis, the default: any indicator), or by a network
+trained on electrophysiology, in Hz (net)"""
+
 STIMULI = """times of stimuli, a table (.csv) with the column onset_s (seconds from the first frame) and, if there are
 several kinds, label: adds averages around them"""
 
@@ -52,6 +55,7 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     steps.add_argument("--rois", metavar="FILE", help=ROIS)
     steps.add_argument("--neuropil", type=_share, metavar="SHARE", help="of the surrounding light to take out: 0..1, or fit")
     steps.add_argument("--false-positives", type=float, default=0.1, metavar="RATE", help=FALSE_POSITIVES)
+    steps.add_argument("--spikes", choices=("oasis", "net"), default="oasis", help=SPIKES)
     steps.add_argument("--stimuli", metavar="FILE", help=STIMULI)
     steps.add_argument("--device", default="cpu", help="cpu or cuda (motion correction)")
     steps.add_argument("--save-movie", action="store_true", help="also write motion_corrected.tif")

@@ -114,6 +114,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         modality,
         detector=options.detector,
         indicator=options.indicator,
+        spikes=options.spikes,
         **({} if options.neuropil is None else {"neuropil": options.neuropil}),
         false_positives_per_min=options.false_positives,
         offset=options.offset if options.offset is not None else (OFFSET if simulated else 0.0),

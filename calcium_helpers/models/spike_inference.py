@@ -38,8 +38,9 @@ def _own_net() -> SpikeNet:
 
 
 def infer_spikes(
-    dff: Traces, *, model: SpikeNet | None = None, rows: int = 16, chunk: int = 2048, threads: int | None = None
-) -> Traces:
+    dff: Traces, *, model: SpikeNet | None = None, own_fs: float | None = None,
+    rows: int = 16, chunk: int = 2048, threads: int | None = None,
+) -> Traces:  # fmt: skip
     """Infer the firing rate of each cell.
 
     The delay of the indicator is modelled, so that a spike is found where it happened, not where fluorescence peaks. Above
@@ -51,6 +52,8 @@ def infer_spikes(
         N traces of T frames, dF/F as a fraction; finite. Some minutes of a cell tell more of its kinetics than seconds.
     model : SpikeNet, optional
         The one that comes with the package where not given.
+    own_fs : float, optional
+        Frames per second of the recording, Hz, where ``dff`` was averaged to fewer: slow frames come later.
     rows, chunk : int
         Traces and samples that are worked on at a time; the result does not depend on them.
     threads : int, optional
@@ -82,7 +85,7 @@ def infer_spikes(
     def infer_group(start: int) -> None:
         which = slice(start, start + rows)
         binned = _average(dff.values[which], factor)
-        rate, levels[which] = _infer_rows(model, binned, dff.fs / factor, dff.fs, chunk)
+        rate, levels[which] = _infer_rows(model, binned, dff.fs / factor, own_fs or dff.fs, chunk)
         rate[np.ptp(binned, axis=1) == 0] = 0
         found[which] = np.repeat(rate, factor, axis=1)[:, : dff.n_frames]
 

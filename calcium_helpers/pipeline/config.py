@@ -13,7 +13,10 @@ from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
 
 # Checked before a run begins, not when hours later a step comes to them.
-CHOICES = {"f0": ("cell", "all"), "baseline": ("percentile", "maximin"), "polarity": (1, -1), "deconvolution": ("ar1", "ar2")}
+CHOICES = {
+    "f0": ("cell", "all"), "baseline": ("percentile", "maximin"), "polarity": (1, -1), "deconvolution": ("ar1", "ar2"),
+    "spikes": ("oasis", "net"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class PipelineConfig:
     """-1 for indicators that dim when calcium rises."""
     deconvolution: Literal["ar1", "ar2"] = "ar2"
     """Model of calcium for spike inference."""
+    spikes: Literal["oasis", "net"] = "oasis"
+    """Spikes from deconvolution, in dF/F a frame, or from a network trained on electrophysiology, in Hz. Events and denoised
+    traces come from deconvolution either way. It is the default since it works with any rate, indicator and noise, and says in
+    the traces' own unit what explains them; the network is right more often where it was trained, and its delay is none."""
     indicator: str | None = None
     """Take rise and decay from the indicator table; None finds them from the traces."""
     false_positives_per_min: float = 0.1

@@ -13,7 +13,8 @@ from calcium_helpers.pipeline.given import Given, corrects_motion
 from calcium_helpers.workdir import WorkDir, fingerprint, is_whole
 
 TRACE_PARAMETERS = (
-    "offset", "neuropil", "unmix", "f0", "baseline", "baseline_window_s", "polarity", "deconvolution", "indicator"
+    "offset", "neuropil", "unmix", "f0", "baseline", "baseline_window_s", "polarity", "deconvolution", "indicator",
+    "spikes",
 )  # fmt: skip
 
 

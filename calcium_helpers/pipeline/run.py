@@ -211,5 +211,6 @@ def _history(movie: Movie, corrected: Movie, detection: Detection, config: Pipel
     n_accepted = int(detection.scores["accepted"].sum())
     cells = f"{config.detector}: {n_accepted} of {len(detection.scores)} components accepted"
     denoised = () if config.denoise is None else (f"traces of the movie denoised in blocks of {config.denoise.block_px} px",)
+    network = ("spikes by the network",) if config.spikes == "net" else ()
     cells = f"{n_accepted} regions of the user" if config.detector == "rois" else cells
-    return (*done, cells, *denoised, config.deconvolution)
+    return (*done, cells, *denoised, config.deconvolution, *network)

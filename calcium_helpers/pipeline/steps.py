@@ -36,7 +36,7 @@ DETECTORS = {"cnmf": _detect_cnmf}
 
 
 class Activity(NamedTuple):
-    """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame.
+    """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction, spikes in dF/F a frame (network: Hz).
 
     ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds. Where the movie was
     denoised, ``noise_before`` (N,) is the noise of dF/F without, ``share_removed`` (N,) the share of its variance taken out.
@@ -155,11 +155,18 @@ def extract_activity(
         before, share = estimate_noise(dff_before), estimate_share_removed(raw_before, raw)
     fitted = deconvolve(dff, method=config.deconvolution, indicator=config.indicator)
     kinetics = np.array([fitted.decay_s, fitted.rise_s])
-    activity = Activity(raw, neuropil, dff, fitted.denoised, fitted.spikes, kinetics, before, share)
+    spikes = fitted.spikes if config.spikes == "oasis" else _infer_with_net(dff)
+    activity = Activity(raw, neuropil, dff, fitted.denoised, spikes, kinetics, before, share)
     if path is not None:
         arrays = {name: getattr(value, "values", value) for name, value in activity._asdict().items()}
         save_arrays(path, **{name: array for name, array in arrays.items() if array is not None})
     return Step(activity, False)
+
+
+def _infer_with_net(dff: Traces) -> Traces:
+    from calcium_helpers.models.spike_inference import infer_spikes  # torch takes seconds to load
+
+    return infer_spikes(dff)
 
 
 def find_events(activity: Activity, config: PipelineConfig) -> Events:

@@ -20,6 +20,7 @@ from calcium_helpers.results import Detection, Simulation
 
 PACKAGES = ("calcium-helpers", "numpy", "scipy", "numba", "torch", "pandas", "h5py", "tifffile")
 SPIKE_BIN_S = 0.1
+SPIKES_FROM = {"oasis": "deconvolution", "net": "a network trained on electrophysiology, as rates in Hz"}
 MATCH_WINDOW_S, POOR_MATCH = 2.0, 0.75
 DIP_WINDOW_S, DIP_NOISES = 0.5, 5.0
 
@@ -53,6 +54,7 @@ def summarise_run(
     if denoising is not None:  # what is left is not white, and that estimate would be far too low
         noise = denoising["median_noise_before"] * max(1 - denoising["share_removed"], 0) ** 0.5
     spikes = activity.spikes.select(accepted).values
+    per_frame = spikes > 0 if config.spikes == "oasis" else spikes / movie.fs
     return {
         "source": movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "array",
         "fs_hz": float(movie.fs), "n_frames": n_frames, "duration_s": movie.duration_s, "height_px": height,
@@ -62,7 +64,8 @@ def summarise_run(
         "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
         "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": noise,
         "denoising": denoising,
-        "mean_rate": float((spikes > 0).sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
+        "mean_rate": float(per_frame.sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
+        "spikes_from": SPIKES_FROM[config.spikes],
         "decay_s": float(activity.kinetics_s[0]), "rise_s": float(activity.kinetics_s[1]),
         "warnings": warnings, "versions": _versions(),
     }  # fmt: skip

@@ -59,7 +59,8 @@ EVENTS = (
     ("statistics.median_rise_s", "Median rise of events", "s"),
     ("statistics.median_half_decay_s", "Median half-decay of events", "s"),
     ("statistics.n_event_clusters", "Kinds (clusters) of events", ""),
-    ("mean_rate", "Inferred spikes (frames with any, not calcium events), mean of accepted cells", "per min"),
+    ("mean_rate", "Inferred spikes (deconvolution: frames with any), not calcium events, mean of accepted cells", "per min"),
+    ("spikes_from", "Spikes were inferred by", ""),
 )
 CLUSTERS = (("statistics.n_cell_clusters", "Clusters of cells", ""),)
 FREQUENCY = (("statistics.n_rhythmic", "Cells with a rhythm beyond chance", ""),)
