@@ -49,7 +49,8 @@ class Results(NamedTuple):
     """All that a run of the pipeline leaves behind, as ``io.save_results`` stores it.
 
     ``raw, neuropil`` are in counts, ``dff`` and ``denoised`` (calcium as deconvolution fits it) fractions, ``spikes`` in dF/F a
-    frame, or in Hz where a network inferred them; ``events`` are the transients of all components. ``images`` maps names (mean, max, correlation, pnr) to (H, W)
+    frame, or in Hz where a network inferred them; ``events`` are the transients of all components. ``images``
+    maps names (mean, max, correlation, pnr) to (H, W)
     arrays; ``strip`` maps "raw", "corrected" and, where that was done, "denoised" to the same few frames, binned to be small;
     ``cells`` has one row a component; ``steps`` one row a step of the pipeline (``step, seconds, note``); ``times_s`` (T,) are
     the frame times that the file states, or None; ``summary`` holds every number the report states.
