@@ -54,9 +54,10 @@ def cache_dir() -> Path:
 
 
 def find_root(files: Iterable[File]) -> Path:
-    """``CALCIUM_DATA_DIR`` if it is set and holds all the files, else the cache."""
-    data = os.environ.get("CALCIUM_DATA_DIR")
-    return Path(data) if data and all((Path(data) / file.path).is_file() for file in files) else cache_dir()
+    """Find the folder that holds all the files: the package, ``CALCIUM_DATA_DIR``; the cache where neither does."""
+    data, files = os.environ.get("CALCIUM_DATA_DIR"), list(files)
+    places = [Path(__file__).parent, *([Path(data)] if data else [])]
+    return next((place for place in places if files and all((place / file.path).is_file() for file in files)), cache_dir())
 
 
 def compute_digest(path: str | Path, *, algorithm: str) -> str:

@@ -38,8 +38,9 @@ DETECTORS = {"cnmf": _detect_cnmf}
 class Activity(NamedTuple):
     """Traces of one run, all (N, T): raw and neuropil in counts, dff and denoised as a fraction.
 
-    ``spikes`` are in dF/F a frame, those of the network in Hz; ``kinetics_s`` are the decay and the rise that spikes were inferred with, seconds. Where the movie was
-    denoised, ``noise_before`` (N,) is the noise of dF/F without, ``share_removed`` (N,) the share of its variance taken out.
+    ``spikes`` are in dF/F a frame, those of the network in Hz; ``kinetics_s`` are the decay and the rise of the
+    deconvolution, seconds. Where the movie was denoised, ``noise_before`` (N,) is the noise of dF/F without,
+    ``share_removed`` (N,) the share of its variance taken out.
     """
 
     raw: Traces
