@@ -120,7 +120,7 @@ def fit(
         model.train()
         value = loss(model, batches(np.random.default_rng([config.seed, step])))
         if not torch.isfinite(value):
-            raise ValueError(f"loss must be finite, got {float(value)} at step {step}; lower learning_rate or look at the data")
+            raise ValueError(f"loss must be finite, got {value.item()} at step {step}; lower learning_rate or look at the data")
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)

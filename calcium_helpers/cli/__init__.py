@@ -31,7 +31,7 @@ EPILOG = """examples:
 
 OPTION_OF = {
     "max_memory_gb": "--max-memory", "register_on": "--register-on", "regions": "--rois",
-    "false_positives_per_min": "--false-positives",
+    "false_positives_per_min": "--false-positives", "fs": "--fs",
 }  # fmt: skip
 """What users of the command line know an argument as."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from calcium_helpers.containers import Traces
+from calcium_helpers.containers._base import check_positive
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.save import atomic_path
 
@@ -44,8 +45,12 @@ def read_traces(path: str | Path, *, fs: float | None = None) -> TraceTable:
     MovieFileError
         Where the file is no such table: no header, no column, text or empty cells among the numbers, times that do not
         increase regularly or contradict ``fs``, no rate at all.
+    ValueError
+        Unless ``fs`` is finite and above 0.
     """
     path = Path(path)
+    if fs is not None:
+        check_positive("fs", fs, "Hz")
     try:
         table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
     except FileNotFoundError:
