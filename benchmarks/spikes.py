@@ -139,7 +139,7 @@ def all_scores(sweeps: Sequence[Sweep], nets: dict[str, SpikeNet], out: Path) ->
     methods: dict[str, Callable[[Sweep], np.ndarray]] = {
         OURS: net(nets), "ours, from all frames": net_on_frames(nets),
         "smoothed derivative": simple(derivative), "oasis-deconv AR(1)": simple(oasis(1)), "our AR(1)": simple(ours("ar1")),
-        "oasis-deconv AR(2)": simple(oasis(2)), "our AR(2)": simple(ours("ar2")),
+        "oasis-deconv AR(2)": simple(oasis(2)),
     }  # fmt: skip
     scores = {}
     for name, infer in methods.items():

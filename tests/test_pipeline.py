@@ -17,7 +17,9 @@ from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.events import detect_events
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.io import MovieFileError
+from calcium_helpers.models._base import WEIGHTS
 from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers.models.spike_inference import infer_spikes
 from calcium_helpers.pipeline import Given, PipelineConfig, steps
 from calcium_helpers.pipeline.strip import take_strip
 from calcium_helpers.report import write_report, write_tables
@@ -400,3 +402,20 @@ def test_a_real_movie(tmp_path):
     assert after >= before
     assert np.isfinite(results.dff.values).all()
     assert write_report(results, tmp_path).exists()
+
+
+@pytest.mark.skipif(not (WEIGHTS / "spike_net").exists(), reason="the package has no trained network")
+def test_spikes_by_the_network(truth, finished, folder):
+    """Only the traces are made again; rates in Hz take the place of the spikes, and the summary says so."""
+    before, _ = finished
+    results = pipeline.run(truth.movie, replace(CONFIG, spikes="net"), out=folder, given=Given(truth))
+    assert found_again(results) == RESUMABLE - {"traces"}
+    np.testing.assert_array_equal(results.dff.values, before.dff.values)
+    np.testing.assert_array_equal(results.spikes.values, infer_spikes(results.dff).values)
+    assert results.summary["spikes_from"].startswith("a network")
+    assert before.summary["spikes_from"] == "deconvolution"
+    accepted = results.cells["accepted"].to_numpy(dtype=bool)
+    assert results.summary["mean_rate"] == pytest.approx(60 * results.spikes.values[accepted].mean(), rel=1e-4)
+    assert results.summary["truth"]["spike_correlation"] > 0.1
+    with pytest.raises(ValueError, match="spikes must be one of"):
+        replace(CONFIG, spikes="guess")

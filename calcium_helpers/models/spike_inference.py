@@ -45,7 +45,9 @@ def infer_spikes(
     """Infer the firing rate of each cell.
 
     The delay of the indicator is modelled, so that a spike is found where it happened, not where fluorescence peaks. Above
-    37.5 Hz the rate is that of bins of about 40 ms, repeated at the rate of the recording.
+    37.5 Hz the rate is that of bins of about 40 ms, repeated at the rate of the recording. When a cell fires is found better
+    than how much: in cells of an indicator and type that the training did not hold, rates were wrong by a factor of about two,
+    and by five to ten, too low, in fast-spiking interneurons (``benchmarks/spikes.py``).
 
     Parameters
     ----------
