@@ -52,9 +52,7 @@ def test_recorded_bursts_are_of_the_condition(recordings):
         assert (found.size == n).sum() == many
         assert alike
     assert not widgets._recorded(recordings, 25.0, 2, 0.04, 10 * level)[1]
-    assert (
-        widgets._recorded(recordings, 25.0, 2, 0.01, level)[0].size == 2
-    ).sum() == 24
+    assert (widgets._recorded(recordings, 25.0, 2, 0.01, level)[0].size == 2).sum() == 24
 
 
 def test_generated_bursts_start_at_zero(model):
