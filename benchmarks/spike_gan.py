@@ -360,19 +360,30 @@ def train(sweeps: Sequence[Sweep], statistics: dict[str, np.ndarray], out: Path,
         np.savez(folder / "history.npz", losses=history.losses, pictured=history.pictured, pictures=history.pictures)
 
 
+def untrained(model: SpikeGan) -> SpikeGan:
+    """Return the same generator before it met a critic: what is measured of the cells, and the formula."""
+    torch.manual_seed(model.config.seed)
+    fresh, known = SpikeGan(model.config), model.state_dict()
+    for name, buffer in fresh.named_buffers():
+        buffer.copy_(known[name])
+    return fresh.eval()
+
+
 def judge(sweeps: Sequence[Sweep], statistics: dict[str, np.ndarray], out: Path, only: str, net_steps: int) -> None:
     like = others(sweeps, statistics)
     fold_of = {d: k for k, fold in enumerate(FOLDS) for d in fold}
-    by_fold = [generated(load_gan(out / f"fold{k + 1}"), sweeps, like, seed=k + 1) for k in range(len(FOLDS))]
-    held_out = [by_fold[fold_of[s.source[:4]]][i] for i, s in enumerate(sweeps)]
+    models = [load_gan(out / f"fold{k + 1}") for k in range(len(FOLDS))]
+    by_fold = [generated(model, sweeps, like, seed=k) for k, model in enumerate(models, start=1)]
+    before = [generated(untrained(model), sweeps, like, seed=k) for k, model in enumerate(models, start=1)]
+    held_out, formula = ([source[fold_of[s.source[:4]]][i] for i, s in enumerate(sweeps)] for source in (by_fold, before))
     simple = simulated(sweeps, like, 0)
     real = [s.dff for s in sweeps]
     windows = cut(sweeps, real)
-    sources = {"GAN, families held out": cut(sweeps, held_out), "parametric simulator": cut(sweeps, simple)}
+    traces = {"GAN, families held out": held_out, "its formula, untrained": formula, "parametric simulator": simple}
+    sources = {name: cut(sweeps, made) for name, made in traces.items()}
     if only in ("all", "figures"):
-        traces = {"real": real, "GAN, families held out": held_out, "parametric simulator": simple}
         write_table("spike_gan_distances", judge_distances(windows, sources, sweeps), COMMAND)
-        write_table("spike_gan_amplitudes", judge_amplitudes(sweeps, traces), COMMAND)
+        write_table("spike_gan_amplitudes", judge_amplitudes(sweeps, {"real": real, **traces}), COMMAND)
         write_table("spike_gan_neighbours", judge_neighbours(windows, sources), COMMAND)
     if only in ("all", "classifier"):
         write_table("spike_gan", judge_classifier(windows, sources, sweeps), COMMAND)

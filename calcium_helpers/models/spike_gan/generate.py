@@ -10,19 +10,20 @@ import torch
 
 from calcium_helpers.containers import Traces
 from calcium_helpers.containers._base import check_positive
-from calcium_helpers.models._base import load_model
+from calcium_helpers.models._base import WEIGHTS, load_model
 from calcium_helpers.models.spike_gan.config import SpikeGanConfig
 from calcium_helpers.models.spike_gan.measure import STATISTICS
 from calcium_helpers.models.spike_gan.networks import N_NOISE, SpikeGan, noise_unit
 
 
-def load_gan(folder: str | Path) -> SpikeGan:
+def load_gan(folder: str | Path | None = None) -> SpikeGan:
     """Read a generator that `save_model` wrote.
 
     Parameters
     ----------
-    folder : str or Path
-        With ``config.json`` and ``weights.safetensors``.
+    folder : str or Path, optional
+        With ``config.json`` and ``weights.safetensors``; by default the generator that comes with the package, which learned
+        from all 19 sets of Rupprecht et al. 2021 (doi:10.1038/s41593-021-00895-5).
 
     Returns
     -------
@@ -34,7 +35,7 @@ def load_gan(folder: str | Path) -> SpikeGan:
     MovieFileError
         Where a file is missing, broken or of another network.
     """
-    return load_model(folder, lambda config: SpikeGan(SpikeGanConfig(**config)))
+    return load_model(folder or WEIGHTS / "spike_gan", lambda config: SpikeGan(SpikeGanConfig(**config)))
 
 
 def frames_per_bin(n_bins: int, *, fs: float, grid_fs: float, phase: float = 0.0) -> np.ndarray:
