@@ -31,13 +31,13 @@ def save_model(model: nn.Module, folder: str | Path, *, about: dict[str, Any] | 
     about : dict, optional
         What to remember of the training, as JSON allows: data, command, seed.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     with atomic_path(folder / "weights.safetensors") as part:
-        save_file(weights, part)
+        part.write_bytes(save(weights))
     known = {"model": type(model).__name__, "config": asdict(model.config), "about": about or {}}  # type: ignore[call-overload]
     with atomic_path(folder / "config.json") as part:
         part.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
