@@ -50,7 +50,7 @@ FEWEST_SPIKES = 5
 LAGS_S = np.arange(-5, 16) * 0.04
 ZERO = 5
 OURS = "ours"
-TRACES, SAMPLES = 200, 20000
+TRACES, SAMPLES = 1000, 20000
 
 
 def train(recordings: Sequence[GroundTruth], left_out: Sequence[str], out: Path, name: str) -> None:

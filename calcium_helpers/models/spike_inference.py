@@ -40,7 +40,7 @@ def _own_net() -> SpikeNet:
 
 def infer_spikes(
     dff: Traces, *, model: SpikeNet | None = None, own_fs: float | None = None,
-    rows: int = 16, chunk: int = 2048, threads: int | None = None,
+    rows: int = 16, chunk: int = 4096, threads: int | None = None,
 ) -> Traces:  # fmt: skip
     """Infer the firing rate of each cell.
 

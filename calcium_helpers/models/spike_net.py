@@ -119,6 +119,9 @@ class _Member(nn.Module):
         film = self.film(features if config.described else torch.zeros_like(features))
         blocks = film.reshape(n, len(self.mix), 2, -1, 1, 1).unbind(1)
         for mix, out, block in zip(self.mix, self.out, blocks, strict=True):
-            y = F.relu(torch.addcmul(block[:, 1], mix(F.relu(x)), 1 + block[:, 0]), inplace=True)
+            y = mix(F.relu(x))
+            # In place where no gradient needs what was there before: new memory costs more than the multiplication.
+            y = y * (1 + block[:, 0]) if torch.is_grad_enabled() else y.mul_(1 + block[:, 0])
+            y = F.relu(y.add_(block[:, 1]), inplace=True)
             x = out(y).add_(x)
         return self.head(F.relu(x))
