@@ -136,10 +136,16 @@ def _verify(options: argparse.Namespace) -> int:
     for entry in manifest.entries():
         # Weights with the right hash may still be read wrongly, by other versions of what reads them.
         if entry.kind == "weights" and (table["status"][table["name"] == entry.name] == "ok").any():
-            from calcium_helpers.models.spike_inference import measure_spike_net
+            if entry.name == "spike_gan":
+                from calcium_helpers.models.spike_gan import measure_gan
 
-            expected = entry.parameters["correlation"]
-            found = measure_spike_net(sweeps=entry.parameters["sweeps"], seed=entry.seed)
-            print(f"{entry.name}: correlation with simulated spikes {found:.3f}, {expected:.3f} when it was trained")
+                what, expected = "mean generated rise of dF/F", entry.parameters["rise"]
+                found = measure_gan(traces=entry.parameters["traces"], seed=entry.seed)
+            else:
+                from calcium_helpers.models.spike_inference import measure_spike_net
+
+                what, expected = "correlation with simulated spikes", entry.parameters["correlation"]
+                found = measure_spike_net(sweeps=entry.parameters["sweeps"], seed=entry.seed)
+            print(f"{entry.name}: {what} {found:.3f}, {expected:.3f} when it was trained")
             failed |= abs(found - expected) > 0.01
     return 2 if failed else 0
