@@ -137,7 +137,7 @@ def _verify(options: argparse.Namespace) -> int:
         # Weights with the right hash may still be read wrongly, by other versions of what reads them.
         if entry.kind == "weights" and (table["status"][table["name"] == entry.name] == "ok").any():
             if entry.name == "spike_gan":
-                from calcium_helpers.models.spike_gan import measure_gan
+                from calcium_helpers.models.spike_gan.generate import measure_gan
 
                 what, expected = "mean generated rise of dF/F", entry.parameters["rise"]
                 found = measure_gan(traces=entry.parameters["traces"], seed=entry.seed)

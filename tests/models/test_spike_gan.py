@@ -138,7 +138,7 @@ def test_gradient_penalty_teaches_the_critic() -> None:
         for step in (1e-5, -2e-5):
             weight[place] += step
             with torch.enable_grad():
-                values.append(float(penalty()))
+                values.append(float(penalty().detach()))
     assert float(slope[place]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-3)
 
 
@@ -359,3 +359,19 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(tmp_path) -> No
     other = replace(SMALL, seed=5)
     with pytest.raises(ValueError, match="remove it"):
         fit_gan(sweeps, config=other, statistics=statistics, checkpoint=path)
+
+
+def test_the_generator_of_the_package_knows_its_indicators() -> None:
+    """Slow and fast, bright and faint: what the literature says of them shows in what is generated."""
+    model = load_gan()
+    spikes = np.zeros((100, 150))
+    spikes[:, 50:60:2] = 1
+    course = {
+        name: np.mean(generate(model, spikes, noise=0.5, indicator=name).values, axis=0)
+        for name in ("GCaMP6s", "jGCaMP8f", "OGB")
+    }
+    rise = {name: trace - trace[25:50].mean() for name, trace in course.items()}
+    assert rise["GCaMP6s"].max() > 3 * rise["OGB"].max() > 0
+    left = {name: trace[85:95].mean() / trace[55:70].max() for name, trace in rise.items()}  # 1.2 s later
+    assert left["jGCaMP8f"] < 0.25
+    assert left["GCaMP6s"] > left["jGCaMP8f"] + 0.1

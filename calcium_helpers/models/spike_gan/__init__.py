@@ -2,7 +2,7 @@
 
 from calcium_helpers.models.spike_gan.config import SpikeGanConfig
 from calcium_helpers.models.spike_gan.fit import GanHistory, fit_gan
-from calcium_helpers.models.spike_gan.generate import generate, load_gan, measure_gan
+from calcium_helpers.models.spike_gan.generate import generate, load_gan
 from calcium_helpers.models.spike_gan.measure import STATISTICS, Sweep, as_sweep, measure_cells
 from calcium_helpers.models.spike_gan.networks import SpikeGan
 
@@ -17,5 +17,4 @@ __all__ = [
     "generate",
     "load_gan",
     "measure_cells",
-    "measure_gan",
 ]
