@@ -305,7 +305,7 @@ def test_training_learns_an_amplitude_that_the_statistics_have_wrong() -> None:
     sweeps = [as_sweep(r) for r in recordings(6, amplitude=0.9, noise=0.05)]
     statistics = {s.cell: cell_statistics() for s in sweeps}
     config = SpikeGanConfig(
-        steps=150, batch=16, width=4, critic_width=8, window=100, history=200, generator_rate=3e-3, average=0.9
+        steps=100, batch=16, width=4, critic_width=8, window=100, history=200, generator_rate=3e-3, average=0.9
     )
 
     def height(model: SpikeGan) -> float:
