@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from functools import cache
 
 import pytest
 
@@ -16,16 +17,16 @@ def pytest_assertrepr_compare(config, op, left, right):
     return list(difflib.unified_diff(left.splitlines(), right.splitlines(), *SIDES, lineterm="", n=1))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_runtest_setup(item):
     """Skip notebooks on recordings that are not at hand: fetching them is left to people."""
-    if "CALCIUM_DATA_DIR" in os.environ:
-        return
+    if item.path.suffix == ".ipynb" and "CALCIUM_DATA_DIR" not in os.environ and (missing := find_recordings(item.path)):
+        pytest.skip(f"CALCIUM_DATA_DIR is not set, and {item.path.name} needs {missing[0]}")
+
+
+@cache
+def find_recordings(notebook):
+    """Name the real recordings that a notebook loads, sorted."""
     from calcium_helpers import manifest
 
     real = {entry.name for entry in manifest.entries() if not entry.generate and entry.kind != "weights"}
-    for notebook in {item.path for item in items if item.path.suffix == ".ipynb"}:
-        if named := real & set(re.findall(r'\\"(\w+)\\"', notebook.read_text(encoding="utf-8"))):
-            reason = f"CALCIUM_DATA_DIR is not set, and {notebook.name} needs {min(named)}"
-            for item in items:
-                if item.path == notebook:
-                    item.add_marker(pytest.mark.skip(reason=reason))
+    return sorted(real & set(re.findall(r'\\"(\w+)\\"', notebook.read_text(encoding="utf-8"))))
