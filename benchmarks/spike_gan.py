@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -304,15 +305,15 @@ def judge_training(sweeps: Sequence[Sweep], traces: dict[str, list[np.ndarray]],
     for name, mine in traces.items():
         by_set: dict[str, list[float]] = {}
         for k, fold in enumerate(FOLDS):
-            inside = np.isin([s.source[:4] for s in sweeps], fold)
-            given = [
-                Sampled(t, s.spikes, FS, np.arange(1, len(t) + 1) / FS, s.valid) for t, s in zip(mine[k], sweeps, strict=True)
+            used = [
+                (Sampled(t, s.spikes, FS, np.arange(1, len(t) + 1) / FS, s.valid), s.source)
+                for t, s in zip(mine[k], cycle(sweeps), strict=False)  # a mixture holds each sweep more than once
+                if s.source[:4] not in fold and len(t) >= WINDOW
             ]
-            train = [g for g, held in zip(given, inside, strict=True) if not held and len(g.dff) >= WINDOW]
-            groups = [s.source for s, held in zip(sweeps, inside, strict=True) if not held and len(s.dff) >= WINDOW]
+            train, groups = zip(*used, strict=True)
             config = FitConfig(steps=steps, every=100)
             net, _ = fit_spike_net(train, groups, config=config, checkpoint=out / f"net-{name.split()[0]}-{k}.pt")
-            test = [s for s, held in zip(sweeps, inside, strict=True) if held and s.spikes.sum() >= 5]
+            test = [s for s in sweeps if s.source[:4] in fold and s.spikes.sum() >= 5]
             for cell, score in correlations(net, test).items():
                 by_set.setdefault(cell[:4], []).append(score)
             print(name, k, {d: round(float(np.mean(v)), 3) for d, v in by_set.items()}, flush=True)
@@ -388,7 +389,12 @@ def judge(sweeps: Sequence[Sweep], statistics: dict[str, np.ndarray], out: Path,
     if only in ("all", "classifier"):
         write_table("spike_gan", judge_classifier(windows, sources, sweeps), COMMAND)
     if only in ("all", "net"):
-        same = {"real recordings": [real] * len(FOLDS), "GAN, same spikes": by_fold}
+        same = {
+            "real recordings": [real] * len(FOLDS),
+            "GAN, same spikes": by_fold,
+            "simulator, same spikes": [simple] * len(FOLDS),
+            "both, real and GAN": [real + made for made in by_fold],
+        }
         write_table("spike_gan_training", judge_training(sweeps, same, out, net_steps), COMMAND)
 
 

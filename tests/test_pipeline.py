@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from calcium_helpers.indicators import get_indicator
 from calcium_helpers.io import MovieFileError
 from calcium_helpers.models._base import WEIGHTS
 from calcium_helpers.models.cnmf import CNMFConfig
-from calcium_helpers.models.spike_inference import infer_spikes
+from calcium_helpers.models.spike_inference import find_strange, infer_spikes
 from calcium_helpers.pipeline import Given, PipelineConfig, steps
 from calcium_helpers.pipeline.strip import take_strip
 from calcium_helpers.report import write_report, write_tables
@@ -408,7 +409,10 @@ def test_a_real_movie(tmp_path):
 def test_spikes_by_the_network(truth, finished, folder):
     """Only the traces are made again; rates in Hz take the place of the spikes, and the summary says so."""
     before, _ = finished
-    results = pipeline.run(truth.movie, replace(CONFIG, spikes="net"), out=folder, given=Given(truth))
+    with catch_warnings(action="error"):  # what is unlike the training is said in the summary
+        results = pipeline.run(truth.movie, replace(CONFIG, spikes="net"), out=folder, given=Given(truth))
+    strange = find_strange(results.dff.select(results.cells["accepted"].to_numpy()))
+    assert [warning for warning in results.summary["warnings"] if "spike network" in warning] == strange
     assert found_again(results) == RESUMABLE - {"traces"}
     np.testing.assert_array_equal(results.dff.values, before.dff.values)
     np.testing.assert_array_equal(results.spikes.values, infer_spikes(results.dff).values)

@@ -81,7 +81,7 @@ def infer_spikes(
     if rows < 1 or chunk < 1:
         raise ValueError(f"rows and chunk must be at least 1, got {rows} and {chunk}")
     model = _own_net() if model is None else model
-    factor = 1 if dff.fs <= FASTEST_HZ else round(dff.fs / GRID_HZ)
+    factor = _factor(dff.fs)
     found = np.zeros(dff.values.shape, dtype=np.float32)
     levels = np.ones(len(dff))
 
@@ -99,7 +99,8 @@ def infer_spikes(
             list(pool.map(infer_group, range(0, len(dff) if dff.n_frames > 1 else 0, rows)))
         finally:
             torch.set_num_threads(own)
-    _warn(dff, levels, model.config.noise_range)
+    for strange in find_strange(dff, model=model, levels=levels):
+        warnings.warn(strange, stacklevel=2)
     return dff.replace(values=found, kind="spikes")
 
 
@@ -128,21 +129,42 @@ def _infer_rows(model: SpikeNet, dff: np.ndarray, fs: float, own_fs: float, chun
     return rate[:, :n_samples] * np.float32(fs), noise_level(noise, fs=fs)
 
 
-def _warn(dff: Traces, levels: np.ndarray, trained: tuple[float, float]) -> None:
-    """Say what lies outside the training range."""
-    low, high = FS_RANGE_HZ
+def find_strange(dff: Traces, *, model: SpikeNet | None = None, levels: np.ndarray | None = None) -> list[str]:
+    """Say in words what of some traces lies outside the training range.
+
+    Parameters
+    ----------
+    dff : Traces
+        N traces.
+    model : SpikeNet, optional
+        The one that comes with the package where not given.
+    levels : ndarray, shape (N,), optional
+        Their noise, %/sqrt(Hz), where it is known already.
+
+    Returns
+    -------
+    list of str
+        A sentence for the rate, one for noise; empty where all is as in training.
+    """
+    found, (low, high) = [], FS_RANGE_HZ
     if not low <= dff.fs <= high:
-        warnings.warn(
-            f"fs of {dff.fs:g} Hz is outside the {low:g} to {high:g} Hz that the spike network was trained on", stacklevel=3
-        )
-    strange = np.flatnonzero((levels < trained[0]) | (levels > trained[1]))
+        found.append(f"fs of {dff.fs:g} Hz is outside the {low:g} to {high:g} Hz that the spike network was trained on")
+    if levels is None:
+        factor = _factor(dff.fs)
+        levels = noise_level(standardise(_average(dff.values, factor))[1], fs=dff.fs / factor)
+    low, high = (_own_net() if model is None else model).config.noise_range
+    strange = np.flatnonzero((levels < low) | (levels > high))
     if strange.size and dff.n_frames > 1:
-        first, (low, high) = strange[0], trained
-        warnings.warn(
-            f"noise of {strange.size} of {len(dff)} traces is outside the {low:.2g} to {high:.2g} %/sqrt(Hz) that "
-            f"the spike network was trained on, first id {dff.ids[first]} with {levels[first]:.2g}; is it dF/F, a fraction?",
-            stacklevel=3,
+        found.append(
+            f"noise of {strange.size} of {len(dff)} traces is outside the {low:.2g} to {high:.2g} %/sqrt(Hz) that the spike "
+            f"network was trained on, first id {dff.ids[strange[0]]} with {levels[strange[0]]:.2g}; is it dF/F, a fraction?"
         )
+    return found
+
+
+def _factor(fs: float) -> int:
+    """How many samples are averaged to one."""
+    return 1 if fs <= FASTEST_HZ else round(fs / GRID_HZ)
 
 
 def measure_spike_net(model: SpikeNet | None = None, *, sweeps: int, seed: int) -> float:

@@ -7,6 +7,7 @@ import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,8 @@ def extract_activity(
 def _infer_with_net(dff: Traces) -> Traces:
     from calcium_helpers.models.spike_inference import infer_spikes  # torch takes seconds to load
 
-    return infer_spikes(dff)
+    with catch_warnings(action="ignore", category=UserWarning):  # the summary says them, of a resumed run too
+        return infer_spikes(dff)
 
 
 def find_events(activity: Activity, config: PipelineConfig) -> Events:

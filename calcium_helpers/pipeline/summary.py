@@ -49,6 +49,10 @@ def summarise_run(
             f"dF/F of {len(dipping)} accepted cells falls further below its median than it rises above (ids {ids}): too much "
             "neuropil taken out, motion, or an indicator that dims?"
         )
+    if config.spikes == "net":
+        from calcium_helpers.models.spike_inference import find_strange  # torch takes seconds to load
+
+        warnings.extend(find_strange(activity.dff.select(accepted)))
     noise = _median(estimate_noise(activity.dff.select(accepted)))
     denoising = _denoising(activity, accepted)
     if denoising is not None:  # what is left is not white, and that estimate would be far too low
