@@ -159,21 +159,24 @@ plt.show()
 
 # %% [markdown]
 # ## Is it real?
-# This generator learned briefly, from two laboratories. Give it the spikes of the third: do its bursts rise like the recorded
-# ones? (What an indicator is like in another preparation, it cannot know.) The README has the stricter answer: a classifier,
-# fixed before anybody looked, hardly tells generated from recorded windows, but tells a parametric simulator at once.
+# This generator learned briefly, from two laboratories. Give it the spikes of each, and those of the third, with the
+# indicator that is nearest: do its bursts (dashed) rise like the recorded ones? What GCaMP6s is like in another preparation
+# it cannot know. The README has the stricter answer: a classifier, fixed before, tells generated from recorded windows in
+# 60 of 100 cases, a parametric simulator in 85.
 
 # %% tags=["nbval-check-output"]
-made = []
-for k, (r, sweep) in enumerate(zip(held, unseen, strict=True)):
-    level = spike_trains.estimate_noise_level(r.dff, fs=r.fs)
-    generated = spike_gan.generate(own, sweep.spikes, noise=level, fs=r.fs, indicator="GCaMP6s", seed=k)
-    made.append(sweep._replace(dff=generated.values[0]))
-drawn = spike_trains.measure_bursts(made, quiet_s=4)
-plots.show_spike_triggered(bursts, drawn)
+copies, unseen_copies = spike_gan.imitate(own, learned), spike_gan.imitate(own, held, indicator="GCaMP6s")
+fig, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+for ax, name in zip(axes, ("DS13", "DS21", "DS14"), strict=True):
+    found = []
+    for some in (sweeps + unseen, copies + unseen_copies):
+        mine = [sweep for sweep, r in zip(some, learned + held, strict=True) if r.dataset == name]
+        found.append(spike_trains.measure_bursts(mine, quiet_s=3))
+    plots.show_spike_triggered(*found, ax=ax)
+    ax.set_title(next(f"{r.indicator} ({name})" for r in learned + held if r.dataset == name))
 plt.show()
-peak = [drawn.dff[drawn.size == k].mean(axis=0).max() for k in (0, 1, 3)]
-print(f"silence < one spike < three spikes, as generated: {peak[0] < peak[1] < peak[2]}")
+peak = [found[1].dff[found[1].size == k].mean(axis=0).max() for k in (0, 1, 3)]
+print(f"silence < one spike < three spikes, as generated for the laboratory never seen: {peak[0] < peak[1] < peak[2]}")
 
 # %% [markdown]
 # ## Learn on generated, test on real
@@ -181,11 +184,6 @@ print(f"silence < one spike < three spikes, as generated: {peak[0] < peak[1] < p
 # networks, trained equally briefly: on the recordings, and on what the generator makes of their spikes.
 
 # %% tags=["nbval-check-output"]
-copies = []
-for k, (r, sweep) in enumerate(zip(learned, sweeps, strict=True)):
-    level = spike_trains.estimate_noise_level(r.dff, fs=r.fs)
-    generated = spike_gan.generate(own, sweep.spikes, noise=level, fs=r.fs, indicator=r.dataset, seed=k)
-    copies.append(sweep._replace(dff=generated.values[0]))
 groups, net = [r.dataset for r in learned], SpikeNetConfig(channels=32, members=1)
 scores = []
 for source in (sweeps, copies):

@@ -20,6 +20,7 @@ from calcium_helpers.models.spike_gan import (
     as_sweep,
     fit_gan,
     generate,
+    imitate,
     load_gan,
     measure_cells,
 )
@@ -27,6 +28,7 @@ from calcium_helpers.models.spike_gan.fit import draw_batches, gradient_penalty
 from calcium_helpers.models.spike_gan.generate import frames_per_bin
 from calcium_helpers.models.spike_gan.networks import CONDITIONS, N_NOISE, Critic, context_of, hold
 from calcium_helpers.models.spike_gan.response import Response, convolve, respond
+from calcium_helpers.spike_trains import resample
 
 FS = 25.0
 SMALL = SpikeGanConfig(steps=4, batch=8, width=4, critic_width=4, window=64, history=200)
@@ -305,7 +307,7 @@ def test_training_learns_an_amplitude_that_the_statistics_have_wrong() -> None:
     sweeps = [as_sweep(r) for r in recordings(6, amplitude=0.9, noise=0.05)]
     statistics = {s.cell: cell_statistics() for s in sweeps}
     config = SpikeGanConfig(
-        steps=100, batch=16, width=4, critic_width=8, window=100, history=200, generator_rate=3e-3, average=0.9
+        steps=150, batch=16, width=4, critic_width=8, window=100, history=200, generator_rate=3e-3, average=0.9
     )
 
     def height(model: SpikeGan) -> float:
@@ -375,3 +377,27 @@ def test_the_generator_of_the_package_knows_its_indicators() -> None:
     left = {name: trace[85:95].mean() / trace[55:70].max() for name, trace in rise.items()}  # 1.2 s later
     assert left["jGCaMP8f"] < 0.25
     assert left["GCaMP6s"] > left["jGCaMP8f"] + 0.1
+
+
+def test_recordings_are_imitated_with_their_own_spikes():
+    """Each on the grid of the model, with its noise; the set is its own unless another is named."""
+    torch.manual_seed(0)
+    model = SpikeGan(SpikeGanConfig(sets=("DS01 A", "DS02 B"))).eval()
+    rng = np.random.default_rng(0)
+    times = np.arange(600) / 30
+    recordings = [
+        GroundTruth(
+            "DS01", "A", "quiet", times, (0.01 * rng.standard_normal(600)).astype(np.float32), np.array([2.0, 2.01]), 30.0
+        ),
+        GroundTruth("DS02", "B", "loud", times, (0.3 * rng.standard_normal(600)).astype(np.float32), np.array([5.0]), 30.0),
+    ]
+    made = imitate(model, recordings, seed=3)
+    for sweep, recording in zip(made, recordings, strict=True):
+        expected = resample(recording, fs=25.0)
+        np.testing.assert_array_equal(sweep.spikes, expected.spikes)
+        np.testing.assert_array_equal(sweep.times_s, expected.times_s)
+        assert sweep.dff.shape == expected.dff.shape
+    assert 10 < np.diff(made[1].dff).std() / np.diff(made[0].dff).std() < 100
+    with pytest.raises(ValueError, match="DS09"):
+        imitate(model, [recordings[0]._replace(dataset="DS09")])
+    assert len(imitate(model, [recordings[0]._replace(dataset="DS09")], indicator="B")) == 1

@@ -2,7 +2,7 @@
 
 from calcium_helpers.models.spike_gan.config import SpikeGanConfig
 from calcium_helpers.models.spike_gan.fit import GanHistory, fit_gan
-from calcium_helpers.models.spike_gan.generate import generate, load_gan
+from calcium_helpers.models.spike_gan.generate import generate, imitate, load_gan
 from calcium_helpers.models.spike_gan.measure import STATISTICS, Sweep, as_sweep, measure_cells
 from calcium_helpers.models.spike_gan.networks import SpikeGan
 
@@ -15,6 +15,7 @@ __all__ = [
     "as_sweep",
     "fit_gan",
     "generate",
+    "imitate",
     "load_gan",
     "measure_cells",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 
 from calcium_helpers.containers import Traces
 from calcium_helpers.containers._base import check_positive
+from calcium_helpers.io.ground_truth import GroundTruth
 from calcium_helpers.models._base import WEIGHTS, load_model
 from calcium_helpers.models.spike_gan.config import SpikeGanConfig
-from calcium_helpers.models.spike_gan.measure import STATISTICS
+from calcium_helpers.models.spike_gan.measure import LOWEST_NOISE, STATISTICS
 from calcium_helpers.models.spike_gan.networks import N_NOISE, SpikeGan, noise_unit
+from calcium_helpers.spike_trains import Sampled, estimate_noise_level, resample
 
 
 def load_gan(folder: str | Path | None = None) -> SpikeGan:
@@ -140,3 +143,39 @@ def measure_gan(*, traces: int, seed: int) -> float:
     spikes[:, 25:30] = 1
     values = generate(load_gan(), spikes, seed=seed).values
     return float(np.mean(values[:, 30:45].mean(axis=1) - values[:, 5:25].mean(axis=1)))
+
+
+def imitate(
+    model: SpikeGan, recordings: Sequence[GroundTruth], *, indicator: str | None = None, seed: int = 0
+) -> list[Sampled]:
+    """Generate what cells with the spikes, noise and rate of these recordings might have shown.
+
+    Parameters
+    ----------
+    model : SpikeGan
+        As `fit_gan` or `load_gan` returns it.
+    recordings : sequence of GroundTruth
+        Whose spikes are taken.
+    indicator : str, optional
+        Part of the name of the sets to imitate; by default each recording's own set, which the model must know.
+    seed : int
+        Of cells and noise.
+
+    Returns
+    -------
+    list of Sampled
+        The recordings on the model's grid, with generated fluorescence.
+
+    Raises
+    ------
+    ValueError
+        For a set or an indicator that the model does not know.
+    """
+    made = []
+    for k, recording in enumerate(recordings):
+        sampled = resample(recording, fs=model.config.fs)
+        noise = max(float(estimate_noise_level(recording.dff, fs=recording.fs)), LOWEST_NOISE)
+        like = recording.dataset if indicator is None else indicator
+        traces = generate(model, sampled.spikes, noise=noise, fs=recording.fs, indicator=like, seed=seed + k)
+        made.append(sampled._replace(dff=traces.values[0]))
+    return made

@@ -41,7 +41,8 @@ _PRIOR = torch.tensor([np.log(0.15), np.log(0.04), np.log(0.5), 0.0, 0.0])
 _PRIOR_SD = torch.tensor([1.0, 0.7, 0.6, 0.3, 0.05])
 _SCALES_BINS = (1, 5, 25, 200)
 _FIT_WINDOWS, _FIT_BINS, _FIT_STEPS = 8, 400, 150
-_LOWEST_NOISE = 0.05
+LOWEST_NOISE = 0.05
+"""What a recording without any is taken to have, %/sqrt(Hz)."""
 
 
 class Sweep(NamedTuple):
@@ -91,7 +92,7 @@ def as_sweep(recording: GroundTruth, *, fs: float = 25.0) -> Sweep:
     sampled = resample(recording, fs=fs)
     edges = np.concatenate([[sampled.times_s[0] - 1 / fs], sampled.times_s])
     frames = np.diff(np.searchsorted(recording.times_s, edges, side="right")).astype(np.float32)
-    noise = max(float(estimate_noise_level(recording.dff, fs=recording.fs)), _LOWEST_NOISE)
+    noise = max(float(estimate_noise_level(recording.dff, fs=recording.fs)), LOWEST_NOISE)
     return Sweep(
         sampled.dff,
         sampled.spikes,
