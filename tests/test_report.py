@@ -171,7 +171,7 @@ def test_no_number_on_the_page_is_missing_from_the_summary(page, fake_results, s
 def test_spikes_and_events_are_told_apart(page):
     labels = page.text
     assert "Calcium events, mean of accepted cells" in labels
-    assert "Inferred spikes (frames with any, not calcium events), mean of accepted cells" in labels
+    assert "Inferred spikes (deconvolution: frames with any), not calcium events, mean of accepted cells" in labels
 
 
 def test_warnings_and_notes_are_said_in_words(page, fake_results, statistics, small, tmp_path):
