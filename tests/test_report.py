@@ -174,6 +174,15 @@ def test_spikes_and_events_are_told_apart(page):
     assert "Inferred spikes (deconvolution: frames with any), not calcium events, mean of accepted cells" in labels
 
 
+def test_rates_of_the_network_are_not_called_amplitudes(small, tmp_path):
+    results, statistics = small
+    assert "as high as their amplitude" in Page(write_report(results, tmp_path, statistics=statistics)).text
+    by_net = results._replace(parameters={**results.parameters, "spikes": "net"})
+    text = Page(write_report(by_net, tmp_path, statistics=statistics)).text
+    assert "inferred firing rates" in text
+    assert "as high as their amplitude" not in text
+
+
 def test_warnings_and_notes_are_said_in_words(page, fake_results, statistics, small, tmp_path):
     assert fake_results.summary["warnings"][0] in page.text
     assert all(note in page.text for note in statistics.notes)

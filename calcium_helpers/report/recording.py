@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from calcium_helpers.stats import Statistics
 
 STACKED_CELLS = 20
+SPIKES = {
+    "oasis": (
+        "inferred spikes (red ticks, as high as their amplitude)",
+        "spikes are the inputs that explain a trace best. Small ticks without an event are uncertain; amplitudes of spikes are "
+        "not numbers of action potentials",
+    ),
+    "net": (
+        "inferred firing rates (red, each frame as high as its rate)",
+        "rates are those of cells whose traces looked alike in the network's training: when a cell fired is surer than how "
+        "much, and interneurons come out far too low",
+    ),
+}
+"""By what spikes were inferred: what is drawn, and what is assumed."""
 STAGES: tuple[str, ...] = ("raw", "corrected", "denoised")
 
 
@@ -95,16 +108,15 @@ def draw_traces(results: Results, statistics: Statistics) -> Drawing | None:
     activity = results.spikes.values[statistics.rows].sum(axis=1)
     rows = statistics.rows[np.argsort(-activity, kind="stable")[:STACKED_CELLS]]
     figure = canvas(10, 1.2 + 0.32 * len(rows))
+    shown, assumed = SPIKES["net" if results.parameters.get("spikes") == "net" else "oasis"]
     plots.show_traces(results.dff.select(rows), results.spikes.select(rows), events=results.events, ax=figure.subplots())
     return Drawing(
         figure,
         "ΔF/F of the most active accepted cells (blue), their events (orange from onset to offset, a dot at the peak) and "
-        "their inferred spikes (red ticks, as high as their amplitude). Look for steep rises with slow decays, each with ticks "
+        f"their {shown}. Look for steep rises with slow decays, each with red "
         "under its rise; drifts, plateaus or dips are neither.",
         "Stacked line plots of fluorescence over time in seconds, one line a cell, with events marked and ticks for spikes.",
-        "events and spikes are found independently: events pass a stated rate of false positives, spikes are the inputs that "
-        "explain a trace best. Small ticks without an event are uncertain; amplitudes of spikes are not numbers of action "
-        "potentials.",
+        f"events and spikes are found independently: events pass a stated rate of false positives, {assumed}.",
     )
 
 
