@@ -50,7 +50,7 @@ from calcium_helpers.simulate.activity import calcium_from_spikes
 from calcium_helpers.spike_trains import FOLDS, Sampled, measure_bursts
 from calcium_helpers.training import FitConfig, fit
 
-COMMAND = "python benchmarks/spike_gan.py"
+COMMAND = "python benchmarks/spike_gan.py --out FOLDER --steps 600 --net-steps 250"
 FS, WINDOW = 25.0, 200
 MOST_WINDOWS = 40  # of one cell, so that long recordings do not speak for all
 SPLITS = 3

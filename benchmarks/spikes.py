@@ -41,7 +41,7 @@ from calcium_helpers.models.spike_training import fit_spike_net
 from calcium_helpers.spike_trains import DEVELOPMENT, FOLDS, Sampled, resample
 from calcium_helpers.training import FitConfig
 
-COMMAND = "python benchmarks/spikes.py"
+COMMAND = "python benchmarks/spikes.py --out FOLDER"
 NET = SpikeNetConfig(members=3)
 FIT = FitConfig(steps=1000, every=250)
 SIMULATED, SIMULATED_GROUPS = 300, 10
@@ -63,7 +63,7 @@ def train(recordings: Sequence[GroundTruth], left_out: Sequence[str], out: Path,
     about = {
         "trained_on": sorted({recording.dataset for recording in used}), "simulated_sweeps": SIMULATED, "seed": FIT.seed,
         "steps": FIT.steps, "loss": [round(float(history.loss[-1]), 4) for history in histories],
-        "command": f"{COMMAND} --out FOLDER train --all",
+        "command": f"{COMMAND} train --all",
     }  # fmt: skip
     save_model(model, out / name, about=about)
 
