@@ -201,7 +201,13 @@ def test_a_dry_run_writes_nothing(tmp_path, capfd):
 
 def start(*arguments):
     command = [sys.executable, "-m", "calcium_helpers", "report", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell's background job ignores the interrupt, and what it starts would too.
+    return subprocess.Popen(command, **pipes, start_new_session=True, preexec_fn=heed_interrupt)
+
+
+def heed_interrupt():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def running_child(process):
