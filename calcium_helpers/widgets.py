@@ -106,7 +106,7 @@ def draw_condition(
     shown = rng.permutation(np.flatnonzero(real.size == n_spikes))[:n_shown]
     _draw(left, real.times_s, real.dff[shown], f"recorded ({len(shown)} of {(real.size == n_spikes).sum()}{levels})")
     _draw(right, made.times_s, made.dff, f"generated ({len(made.dff)})")
-    left.set_ylabel("change of ΔF/F")
+    left.set(ylabel="change of ΔF/F", xlim=right.get_xlim())  # also where nothing was recorded
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -218,7 +218,7 @@ print(f"correlation of the network's rate with the spikes at zero lag above 0.5:
 # from all 19 data sets. Many spikes at short intervals are seldom recorded alone; there it extrapolates.
 
 # %%
-widgets.explore_generator(spike_gan.load_gan(), held)
+widgets.explore_generator(spike_gan.load_gan(), held + learned)
 
 # %% [markdown]
 # ## Your own traces
