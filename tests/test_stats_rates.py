@@ -159,3 +159,12 @@ def test_rates_hold_the_truth_as_often_as_they_say(train):
     """A short form of the benchmark: 20 recordings of 12 cells."""
     held = np.concatenate([activity.cover_cells(seed, train=train, n=20, measure="rate") for seed in range(20)])
     assert held.mean() > 0.92
+
+
+def test_of_few_cells_that_are_mostly_equal_no_interval_is_given():
+    """Four cells with one event and a silent one: resamples of equal cells would make the interval endless."""
+    events = make_events([[10.0], [20.0], [30.0], [15.0], []])
+    cells = measure_cells(events, ids=np.arange(5), duration_s=40.0)
+    rate = measure_groups(cells).set_index("measure").loc["rate"]
+    assert rate["value"] == pytest.approx(1.2)
+    assert np.isnan([rate["low"], rate["high"]]).all()

@@ -128,7 +128,7 @@ def measure_groups(
     -------
     DataFrame
         One row a group and measure, in the order of their first cells: ``group, measure, unit, n, value, low, high``; ``n`` is
-        the number of cells that have a value; with fewer than 5 the interval is NaN.
+        the number of cells that have a value; with fewer than 5, or few of which most are equal, the interval is NaN.
 
     Raises
     ------
@@ -247,4 +247,8 @@ def _studentise(unit: np.ndarray, z: float, seed: int) -> np.ndarray:
     drawn = unit @ weights
     spread = np.sqrt(np.maximum(unit**2 @ weights - drawn**2, 0) / (n - 1))
     tail = stats.norm.sf(z)
-    return np.quantile(drawn / np.maximum(spread, 1e-6), [1 - tail, tail], axis=1).T
+    quantiles = np.quantile(drawn / np.maximum(spread, 1e-6), [1 - tail, tail], axis=1).T
+    # Of few values, most of them equal, too many draws hold one value only: they say nothing of the error.
+    equal = ((spread < 1e-3) & (np.abs(drawn) > 1e-6)).mean(axis=1) > tail
+    quantiles[equal] = np.nan
+    return quantiles
