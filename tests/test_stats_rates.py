@@ -168,3 +168,14 @@ def test_of_few_cells_that_are_mostly_equal_no_interval_is_given():
     rate = measure_groups(cells).set_index("measure").loc["rate"]
     assert rate["value"] == pytest.approx(1.2)
     assert np.isnan([rate["low"], rate["high"]]).all()
+
+
+def test_what_is_never_negative_has_no_negative_bound():
+    values = np.random.default_rng(6).lognormal(sigma=1.5, size=(200, 5))
+    table = pd.DataFrame({"roi": range(1000), "measure": "x", "unit": "s", "value": values.ravel()})
+    low = measure_groups(table, groups=dict(enumerate(np.repeat(np.arange(200).astype(str), 5))))["low"]
+    assert (low >= 0).all()
+    assert (low == 0).any()
+    whole, below = (measure_groups(table.assign(value=table["value"] - shift))["low"][0] for shift in (0, 9))
+    assert below == pytest.approx(whole - 9)
+    assert below < 0

@@ -234,6 +234,7 @@ def _measure_means(samples: list[np.ndarray], confidence: float, seed: int, *, o
         else:
             error *= 1 + 0.4 / np.sqrt(n)  # what few and skewed values need, as simulated
         found[rows, 2:] = mean[:, None] - quantiles * error[:, None]
+        found[rows, 2] = np.where(values.min(axis=1) >= 0, np.maximum(found[rows, 2], 0), found[rows, 2])  # NaN stays
     return found
 
 
