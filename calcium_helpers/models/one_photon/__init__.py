@@ -1,0 +1,5 @@
+"""One-photon cell localisation: coordinates that are parameters themselves learn to sit in the centres of active cells."""
+
+from calcium_helpers.models.one_photon.config import CoordinatesConfig
+
+__all__ = ["CoordinatesConfig"]
