@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from _fake_path import make_path
 
 from calcium_helpers import widgets
 from calcium_helpers.io.ground_truth import GroundTruth
@@ -63,7 +64,27 @@ def test_generated_bursts_start_at_zero(model):
     np.testing.assert_allclose(made.dff[:, before].mean(axis=1), 0, atol=1e-5)
 
 
+def test_a_slider_goes_through_the_history():
+    found = make_path()
+    controls, picture = widgets.explore_path(found, np.eye(40, 50), truth=found.footprints).children
+    player, slider = controls.children
+    assert (slider.min, slider.max, player.max) == (0, 8, 8)
+    seen = {picture.value}
+    for slider.value in range(1, 9):
+        seen.add(picture.value)
+    assert len(seen) == 9
+    assert all(bytes(value).startswith(b"\x89PNG") for value in seen)
+
+
+@pytest.mark.parametrize("n_steps", [0, 1])
+def test_a_history_without_a_way_has_a_picture(n_steps):
+    *_, picture = widgets.explore_path(make_path(n_cells=0, n_steps=n_steps), np.zeros((40, 50))).children
+    assert bytes(picture.value).startswith(b"\x89PNG")
+
+
 def test_without_ipywidgets_it_says_what_to_install(model, recordings, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'calcium_helpers\[widgets\]'"):
         widgets.explore_generator(model, recordings)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'calcium_helpers\[widgets\]'"):
+        widgets.explore_path(make_path(), np.zeros((40, 50)))

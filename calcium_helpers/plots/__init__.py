@@ -1,6 +1,7 @@
 """Pictures of the containers: ``show_*(data, *, ax=None) -> Axes``. Each draws what it is given and computes no result."""
 
 from calcium_helpers.plots.activity import show_heatmap, show_raster, show_traces
+from calcium_helpers.plots.coordinates import show_path
 from calcium_helpers.plots.images import outline, show_footprints, show_frames, show_image
 from calcium_helpers.plots.measures import show_alignment, show_bands, show_distribution, show_responses, show_spectra
 from calcium_helpers.plots.networks import (
@@ -30,6 +31,7 @@ __all__ = [
     "show_heatmap",
     "show_image",
     "show_lags",
+    "show_path",
     "show_raster",
     "show_responses",
     "show_shifts",

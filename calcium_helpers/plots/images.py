@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from contourpy import contour_generator
@@ -106,8 +106,6 @@ def show_footprints(
     ValueError
         When ``background`` or ``accepted`` do not fit the footprints.
     """
-    from matplotlib.collections import LineCollection
-
     background = np.zeros(footprints.shape) if background is None else np.asarray(background)
     accepted = np.ones(len(footprints), bool) if accepted is None else np.asarray(accepted, dtype=bool)
     if background.shape != footprints.shape:
@@ -123,12 +121,9 @@ def show_footprints(
             (np.isin(footprints.ids, ids), cluster_colour(label), "-", f"cluster {cluster_name(label)}")
             for label, ids in members
         ]
+    width = 1.3 if len(footprints) <= 500 else 0.8
     for mine, colour, style, name in kinds:
-        rows = np.flatnonzero(mine)
-        lines = [line[:, ::-1] for row in rows for line in outline(footprints, int(row))]
-        if lines:
-            width = 1.3 if len(footprints) <= 500 else 0.8
-            ax.add_collection(LineCollection(lines, colors=colour, linestyles=style, linewidths=width, label=name))
+        add_outlines(ax, footprints.select(mine), colors=colour, linestyles=style, linewidths=width, label=name)
     if len(footprints):
         columns = 2 if clusters is None else 4
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, frameon=False, borderpad=0)
@@ -198,6 +193,18 @@ def outline(footprints: Footprints, row: int, *, level: float = 0.2) -> list[np.
     box[y - y.min() + 1, x - x.min() + 1] = footprints.weights.data[start:stop]
     lines = contour_generator(z=box).lines(level * box.max())
     return [np.asarray(line)[:, ::-1] + (y.min() - 1, x.min() - 1) for line in lines]
+
+
+def add_outlines(ax: Axes, footprints: Footprints, *, corner_yx: Sequence[float] = (0, 0), **style: Any) -> None:
+    """Draw the borders of footprints whose field has its upper left pixel at ``corner_yx``, as one LineCollection.
+
+    Nothing is drawn, and no label set, where there are no footprints.
+    """
+    from matplotlib.collections import LineCollection
+
+    lines = [(line + corner_yx)[:, ::-1] for row in range(len(footprints)) for line in outline(footprints, row)]
+    if lines:
+        ax.add_collection(LineCollection(lines, **style))
 
 
 def _label(ax: Axes, footprints: Footprints) -> None:
