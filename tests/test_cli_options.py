@@ -170,7 +170,7 @@ def test_a_dry_run_says_what_would_be_done(recording, capsys, tmp_path):
 
 def test_a_dry_run_refuses_what_a_run_would(recording, capsys):
     for arguments, words in (
-        (("--detector", "best"), "detector must be one of cnmf"),
+        (("--detector", "coordinates"), "--detector coordinates is not made for --modality 2p"),
         (("--max-memory", "100MB"), r"--max-memory must be at least 0\.\d GB for this recording, got 0\.1 GB"),
         (("-o", "a.tif"), "out must be a folder"),
     ):

@@ -68,6 +68,7 @@ def _as_options(message: str) -> str:
     """Say ``--fs`` where a message speaks to users of Python of ``fs=``."""
     for name, option in OPTION_OF.items():
         message = re.sub(rf"^{name}\b", option, message)
+    message = re.sub(r'\b(detector|modality)="(\w+)"', r"--\1 \2", message)
     return re.sub(r"(?<= )(fs|dataset|channel|plane)= ?", r"--\1 ", message).rstrip()
 
 

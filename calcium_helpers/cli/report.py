@@ -18,6 +18,7 @@ from calcium_helpers.io import load_movie
 from calcium_helpers.io.lazy import select
 from calcium_helpers.io.regions import load_regions
 from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers.models.one_photon import CoordinatesConfig
 from calcium_helpers.pipeline import Given, PipelineConfig, Plan
 from calcium_helpers.results import Results, Simulation
 from calcium_helpers.simulate import OFFSET
@@ -110,6 +111,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
     """Turn options into a configuration of the pipeline."""
     if options.rois is not None and (options.max_cells is not None or options.diameter_px is not None):
         raise ValueError("--max-cells and --diameter-px are for finding cells, --rois gives them: leave one of them out")
+    cells = {"diameter_px": options.diameter_px, "max_cells": options.max_cells}
     config = PipelineConfig.for_modality(
         modality,
         detector=options.detector,
@@ -119,7 +121,8 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         false_positives_per_min=options.false_positives,
         offset=options.offset if options.offset is not None else (OFFSET if simulated else 0.0),
         denoise=DenoiseConfig() if options.denoise else None,
-        cnmf=CNMFConfig(diameter_px=options.diameter_px, max_cells=options.max_cells),
+        cnmf=CNMFConfig(**cells),
+        coordinates=CoordinatesConfig(**cells),
     )
     if options.no_motion or config.motion is None:
         return replace(config, motion=None)

@@ -1,10 +1,10 @@
 """The whole analysis in one call: ``run(movie, config) -> Results``, each step resumable."""
 
 from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.detectors import DETECTORS
 from calcium_helpers.pipeline.given import Given
 from calcium_helpers.pipeline.plan import Plan, plan
 from calcium_helpers.pipeline.run import run
-from calcium_helpers.pipeline.steps import DETECTORS
 from calcium_helpers.pipeline.summary import score_against_truth
 
 __all__ = ["DETECTORS", "Given", "PipelineConfig", "Plan", "plan", "run", "score_against_truth"]

@@ -10,12 +10,14 @@ from calcium_helpers.containers._base import check_positive
 from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers.models.one_photon import CoordinatesConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
+from calcium_helpers.pipeline.detectors import DETECTORS
 
 # Checked before a run begins, not when hours later a step comes to them.
 CHOICES = {
     "f0": ("cell", "all"), "baseline": ("percentile", "maximin"), "polarity": (1, -1), "deconvolution": ("ar1", "ar2"),
-    "spikes": ("oasis", "net"),
+    "spikes": ("oasis", "net"), "detector": (*DETECTORS, "rois"),
 }  # fmt: skip
 
 
@@ -28,9 +30,13 @@ class PipelineConfig:
     motion: MotionConfig | None = TWO_PHOTON
     """Motion correction; None skips it."""
     detector: str = "cnmf"
-    """A name from ``DETECTORS``."""
+    """A name from ``DETECTORS``; "rois" where regions are given in its place."""
     cnmf: CNMFConfig = field(default_factory=CNMFConfig)
     """Parameters of the detector ``cnmf``."""
+    coordinates: CoordinatesConfig = field(default_factory=CoordinatesConfig)
+    """Parameters of the detector ``coordinates``, which is for one-photon movies."""
+    seed: int = 0
+    """Of a detector that draws random numbers."""
     denoise: DenoiseConfig | None = None
     """Denoising; None skips it. Traces are taken from the denoised movie; cells are looked for in the movie as it is, since
     the detector's thresholds are made for its noise."""
@@ -66,6 +72,11 @@ class PipelineConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+        if self.detector in DETECTORS and self.modality not in DETECTORS[self.detector].modalities:
+            raise ValueError(
+                f'detector="{self.detector}" is not made for modality="{self.modality}": say '
+                f'modality="{DETECTORS[self.detector].modalities[0]}" if that is what the movie is, or take detector="cnmf"'
+            )
         if self.neuropil != "fit" and not (isinstance(self.neuropil, int | float) and 0 <= self.neuropil <= 1):
             raise ValueError(f'neuropil must be "fit" or a share in 0..1, got {self.neuropil!r}')
         if not isinstance(self.offset, int | float) or not math.isfinite(self.offset):
@@ -83,5 +94,5 @@ class PipelineConfig:
         return cls(**{"modality": modality, **defaults, **changes})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all parameters as nested plain types."""
-        return asdict(self)
+        """Return all parameters as nested plain types, without those of detectors that do not run."""
+        return {name: value for name, value in asdict(self).items() if name == self.detector or name not in DETECTORS}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from calcium_helpers.containers import Footprints, Movie
 from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.detectors import DETECTORS
 from calcium_helpers.pipeline.given import Given, corrects_motion
 from calcium_helpers.workdir import WorkDir, fingerprint, is_whole
 
@@ -45,8 +46,9 @@ def name_files(movie: Movie, config: PipelineConfig, given: Given, folder: Path 
     if given.regions is not None:
         work.path("regions", {"sha256": _hash(given.regions)}, "npz")
     else:
-        settings = asdict(config.cnmf) if config.detector == "cnmf" else {}
-        detect = work.path("detect", {"detector": config.detector, **settings}, "npz")
+        settings = asdict(getattr(config, config.detector))
+        seed = {"seed": config.seed} if "seed" in DETECTORS[config.detector].takes else {}
+        detect = work.path("detect", {"detector": config.detector, **settings, **seed}, "npz")
     parameters = {name: getattr(config, name) for name in TRACE_PARAMETERS}
     denoised = {} if config.denoise is None else {"denoise": asdict(config.denoise)}
     return Files(motion, denoise, detect, work.path("traces", {**parameters, **denoised}, "npz"))

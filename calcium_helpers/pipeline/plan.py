@@ -17,14 +17,14 @@ from calcium_helpers.models.cnmf.prepare import MAX_BINS
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.given import Given, corrects_motion
 from calcium_helpers.pipeline.keys import name_files
-from calcium_helpers.pipeline.steps import DETECTORS
 
 NANOSECONDS = {
     "check": 2.0,
     "rigid": 8.0,
     "piecewise": 24.0,
     "images": 8.0,
-    "detect": 55.0,
+    "cnmf": 55.0,
+    "coordinates": 55.0,
     "denoise": 30.0,
     "extract": 6.0,
 }
@@ -123,8 +123,8 @@ def check_request(
     save_movie: bool,
 ) -> None:  # fmt: skip
     """Refuse what cannot be done before anything is read or written."""
-    if given.regions is None and config.detector not in DETECTORS:
-        raise ValueError(f"detector must be one of {', '.join(DETECTORS)}, got {config.detector!r}")
+    if given.regions is None and config.detector == "rois":
+        raise ValueError('detector "rois" needs regions, got none: give them, or the name of another detector')
     given.check(movie, config)
     if save_movie and out is None:
         raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
@@ -156,7 +156,7 @@ def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -
     if quality:
         seconds["motion quality"] = quality
     if given.regions is None:
-        seconds["detect"] = NANOSECONDS["detect"] * of_all
+        seconds["detect"] = NANOSECONDS[config.detector] * of_all
     if config.denoise is not None:
         seconds["denoise"] = NANOSECONDS["denoise"] * of_all
     seconds["traces"] = NANOSECONDS["extract"] * of_all + MICROSECONDS_A_SAMPLE * n_cells * n_frames / 1e6
@@ -179,7 +179,7 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
     if limit_gb is None and config.motion is not None and corrects_motion(movie, config):
         template = (4 + movie.data.dtype.itemsize) * min(n_frames, config.motion.n_template_frames)
     if given.regions is None:
-        n_bins = min(n_frames // max(1, round(config.cnmf.decay_s * movie.fs / 2)) + 1, MAX_BINS)
+        n_bins = min(n_frames // max(1, round(getattr(config, config.detector).decay_s * movie.fs / 2)) + 1, MAX_BINS)
         tiles = COPIES_OF_A_TILE * (os.cpu_count() or 1) * min(tile, 4 * n_bins * height * width)
         bins = 0 if limit_gb is not None else COPIES_OF_BINS * 4 * n_bins
     if config.denoise is not None:

@@ -55,7 +55,7 @@ def run(
         Folder for ``results.h5`` and for the intermediates in ``work/``: a second run with the same movie and parameters
         resumes after the last finished step. Nothing is written where it is not given.
     device : str
-        "cpu", or "cuda" for motion correction on a GPU.
+        "cpu", or "cuda" for motion correction, and detection by learnable coordinates, on a GPU.
     max_memory_gb : float, optional
         About how much memory the process may take, GB (10**9 bytes), not counting files mapped into memory, which the system
         takes back when memory is short. Frames are then read in smaller chunks, and large arrays lie in unnamed files.
@@ -100,7 +100,7 @@ def _run(
     quality = None
     if shifts is not None:
         quality = clock.time("motion quality", lambda: steps.check_motion(movie, corrected, shifts, config, given.register_on))
-    detection, activity, quiet = _cells_and_activity(corrected, shifts, config, given, files, progress, clock)
+    detection, activity, quiet = _cells_and_activity(corrected, shifts, config, given, files, device, progress, clock)
     events = clock.time("events", lambda: steps.find_events(activity, config))
     stages = (
         {"raw": movie} | ({} if shifts is None else {"corrected": corrected}) | ({} if quiet is None else {"denoised": quiet})
@@ -142,13 +142,14 @@ def _motion(
 
 
 def _cells_and_activity(
-    movie: Movie, shifts: Shifts | None, config: PipelineConfig, given: Given, files: Files, progress: bool, clock: _Clock
-) -> tuple[Detection, steps.Activity, Movie | None]:
+    movie: Movie, shifts: Shifts | None, config: PipelineConfig, given: Given, files: Files, device: str, progress: bool,
+    clock: _Clock,
+) -> tuple[Detection, steps.Activity, Movie | None]:  # fmt: skip
     """Find cells, or take the regions given, and extract what they did; the denoised movie, where there is one, comes last."""
     footprints, detection = given.regions, None
     if footprints is None:
         detection = cast(
-            Detection, clock.step("detect", lambda: steps.detect_cells(movie, shifts, config, files.detect, progress))
+            Detection, clock.step("detect", lambda: steps.detect_cells(movie, shifts, config, files.detect, device, progress))
         )
         footprints = detection.footprints
     quiet, noisy = movie, None

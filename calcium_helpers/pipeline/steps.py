@@ -20,20 +20,12 @@ from calcium_helpers.denoise import denoise, estimate_share_removed
 from calcium_helpers.events import detect_events
 from calcium_helpers.io.lazy import LazyFrames
 from calcium_helpers.memory import scratch_array
-from calcium_helpers.models import cnmf
 from calcium_helpers.noise import estimate_noise
 from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.detectors import DETECTORS
 from calcium_helpers.results import Detection
 from calcium_helpers.traces import estimate_dff, extract_with_neuropil, subtract_neuropil
 from calcium_helpers.workdir import is_whole, load_arrays, new_array, save_arrays
-
-
-def _detect_cnmf(movie: Movie, shifts: Shifts | None, config: PipelineConfig, progress: bool) -> Detection:
-    valid, bad = (None, None) if shifts is None else (shifts.valid, shifts.bad_frames)
-    return cnmf.detect(movie, config=config.cnmf, valid=valid, bad_frames=bad, progress=progress)
-
-
-DETECTORS = {"cnmf": _detect_cnmf}
 
 
 class Activity(NamedTuple):
@@ -130,11 +122,18 @@ def denoise_movie(movie: Movie, shifts: Shifts | None, config: PipelineConfig, p
     return Step(_kept(movie, path, note), False)
 
 
-def detect_cells(movie: Movie, shifts: Shifts | None, config: PipelineConfig, path: Path | None, progress: bool) -> Step:
+def detect_cells(
+    movie: Movie, shifts: Shifts | None, config: PipelineConfig, path: Path | None, device: str, progress: bool
+) -> Step:
     """Run the detector."""
     if path is not None and path.exists():
         return Step(_load_detection(path, movie.fs), True)
-    detection = DETECTORS[config.detector](movie, shifts, config, progress)
+    detector = DETECTORS[config.detector]
+    valid, bad = (None, None) if shifts is None else (shifts.valid, shifts.bad_frames)
+    also = {name: value for name, value in (("seed", config.seed), ("device", device)) if name in detector.takes}
+    detection = detector.detect(
+        movie, config=getattr(config, config.detector), valid=valid, bad_frames=bad, progress=progress, **also
+    )
     detection = detection._replace(background=None)  # as large as hundreds of frames, and no later step asks for it
     if path is not None:
         _save_detection(path, detection)

@@ -15,6 +15,7 @@ from calcium_helpers.motion import MotionQuality
 from calcium_helpers.movie import find_gaps
 from calcium_helpers.noise import estimate_noise
 from calcium_helpers.pipeline.config import PipelineConfig
+from calcium_helpers.pipeline.detectors import DETECTORS
 from calcium_helpers.pipeline.steps import Activity
 from calcium_helpers.results import Detection, Simulation
 
@@ -63,10 +64,11 @@ def summarise_run(
         "source": movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "array",
         "fs_hz": float(movie.fs), "n_frames": n_frames, "duration_s": movie.duration_s, "height_px": height,
         "width_px": width, "pixel_um": movie.pixel_um, "modality": config.modality,
-        "detector": config.detector,
+        "detector": config.detector, "method": DETECTORS[config.detector].method if config.detector in DETECTORS else None,
         "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,
         "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
         "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": noise,
+        "median_confidence": _median(detection.scores["confidence"][accepted]) if "confidence" in detection.scores else None,
         "denoising": denoising,
         "mean_rate": float(per_frame.sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
         "spikes_from": SPIKES_FROM[config.spikes],

@@ -37,11 +37,13 @@ RECORDING = (
     ("pixel_um", "Pixel size", "µm"),
 )
 CELLS = (
+    ("detector", "Detector", ""),
     ("n_components", "Components found", ""),
     ("n_accepted", "Accepted as cells", ""),
     ("n_rejected", "Rejected", ""),
     ("diameter_px", "Cell diameter used", "px"),
     ("median_snr", "Median SNR of accepted cells", ""),
+    ("median_confidence", "Median confidence of accepted cells", ""),
     ("median_noise", "Median noise level", "ΔF/F"),
     ("denoising.median_noise_before", "Median noise level without denoising", "ΔF/F"),
     ("denoising.share_removed", "Share of the noise's variance that denoising removed", ""),
@@ -102,7 +104,9 @@ GROUPS = {
     "headline": HEADLINE, "recording": RECORDING, "cells": CELLS, "motion": MOTION, "truth": TRUTH, "events": EVENTS,
     "clusters": CLUSTERS, "frequency": FREQUENCY, "correlation": CORRELATION, "synchrony": SYNCHRONY, "responses": RESPONSES,
 }  # fmt: skip
-CELL_LABELS = {"y_px": "y (px)", "x_px": "x (px)", "area_px": "area (px)", "snr": "SNR", "reason": "reason"}
+CELL_LABELS = {
+    "y_px": "y (px)", "x_px": "x (px)", "area_px": "area (px)", "snr": "SNR", "confidence": "confidence", "reason": "reason",
+}  # fmt: skip
 # Measures of the tidy table of cells that the page's table of cells shows.
 MEASURES = {
     "rate": "events (1/min)", "interval": "interval (s)", "amplitude": "amplitude (ΔF/F)", "rise": "rise (s)",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CNMFConfig:
-    """Parameters of ``cnmf.detect``; the defaults suit somata in two-photon movies."""
+    """Parameters of ``cnmf.detect``; the defaults suit somata."""
 
     diameter_px: float | None = None
     """Diameter of a cell, px; None estimates it from the strongest cells."""

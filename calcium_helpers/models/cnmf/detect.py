@@ -28,7 +28,7 @@ def detect(
     bad_frames: np.ndarray | None = None,
     progress: bool = False,
 ) -> Detection:
-    """Find cells and their traces in a two-photon movie by constrained non-negative matrix factorisation.
+    """Find cells and their traces by constrained non-negative matrix factorisation, in two- and one-photon movies.
 
     In the spirit of Pnevmatikakis et al. 2016 (doi:10.1016/j.neuron.2015.11.037): seeds from local correlation times
     peak-to-noise ratio, footprints and traces refined by alternating non-negative least squares, merging, a low-rank

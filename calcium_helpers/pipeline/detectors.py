@@ -1,0 +1,48 @@
+"""The detectors that a run can choose from; each has its settings in the field of its name in ``PipelineConfig``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from calcium_helpers.containers import Movie
+from calcium_helpers.models import cnmf
+from calcium_helpers.results import Detection
+
+
+class Detector(NamedTuple):
+    """One way to find cells.
+
+    ``detect`` is called with the movie and ``config, valid, bad_frames, progress``, and with what else of a run it ``takes``
+    ("seed", "device"). ``modalities`` are those that it is made for; ``method`` says in a sentence what it does, for reports.
+    """
+
+    detect: Callable[..., Detection]
+    modalities: tuple[str, ...]
+    method: str
+    takes: tuple[str, ...] = ()
+
+
+def _detect_coordinates(movie: Movie, **told: Any) -> Detection:
+    from calcium_helpers.models.one_photon import detect  # torch takes seconds to load
+
+    return detect(movie, **told)
+
+
+DETECTORS = {
+    "cnmf": Detector(
+        cnmf.detect,
+        ("2p", "1p"),
+        "Cells were found by constrained non-negative matrix factorisation: seeds where neighbouring pixels rise together "
+        "above noise, footprints and traces fitted in turn, and a check of each component (in the spirit of Pnevmatikakis et "
+        "al. 2016, doi:10.1016/j.neuron.2015.11.037).",
+    ),
+    "coordinates": Detector(
+        _detect_coordinates,
+        ("1p",),
+        "Cells were found by learnable coordinates: points with a size and a shape that move, from coarse to fine, to where "
+        "they explain what changes in the movie. They are merged, dropped, split and added until nothing changes, and each "
+        "ends with a confidence (after an idea of Teng, Putti, Schneider, Lippert and Stober).",
+        ("seed", "device"),
+    ),
+}
