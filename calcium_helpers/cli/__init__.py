@@ -17,6 +17,8 @@ EPILOG = """examples:
       the built-in movie, scored against its truth
   calcium-helpers report my.tif --fs 30 --modality 2p -o out/
       your own recording; first try it with --preview 60 or --dry-run
+  calcium-helpers report my.avi --modality 1p --detector coordinates -o out/
+      a head-mounted microscope; cells found by points that learn their places
   calcium-helpers report scan.tif --modality 2p --channel 0 -o out/
       ScanImage: the rate stands in the file
   calcium-helpers report day*.tif --fs 30 --modality 2p -o out/
