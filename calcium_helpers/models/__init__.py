@@ -1,1 +1,1 @@
-"""Detectors: one architecture a module, each with ``detect(movie, ...) -> Detection``."""
+"""Detectors, each with ``detect(movie, ...) -> Detection``, and networks: one architecture a module."""
