@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from calcium_helpers.results import Simulation
 from calcium_helpers.simulate import OnePhotonConfig, TwoPhotonConfig, one_photon, two_photon
 
@@ -19,6 +21,11 @@ ANCHOR_1P = OnePhotonConfig(
     rate_hz=(0.1, 1.0), modulation=1.5, glow=0.04, bleaching=0.06, motion_px=4.5, field_px=0.5, read_noise=8.0,
 )  # fmt: skip
 
+# Each is harder than the anchor in one respect. Half the light of every cell on the same background, with the same noise and
+# glow, halves SNR and contrast. Twice the cells in the same field lie closer by the square root of two.
+DIM_1P = replace(ANCHOR_1P, cell_fraction=(0.01, 0.04))
+DENSE_1P = replace(ANCHOR_1P, n_cells=80, min_distance_px=9.2)
+
 
 def anchor_2p(seed: int) -> Simulation:
     """512 x 512 x 2000 at 30 Hz, 150 cells with nuclei, neuropil, bleaching, motion."""
@@ -28,3 +35,13 @@ def anchor_2p(seed: int) -> Simulation:
 def anchor_1p(seed: int) -> Simulation:
     """256 x 256 x 1500 at 20 Hz, 40 Gaussian cells on a fluctuating glow, motion."""
     return one_photon(ANCHOR_1P, seed=seed)
+
+
+def dim_1p(seed: int) -> Simulation:
+    """``anchor_1p`` with the SNR halved."""
+    return one_photon(DIM_1P, seed=seed)
+
+
+def dense_1p(seed: int) -> Simulation:
+    """``anchor_1p`` with twice as many cells."""
+    return one_photon(DENSE_1P, seed=seed)

@@ -21,7 +21,7 @@ import numpy as np
 from _table import write_table
 from anchors import anchor_2p
 from columns import COLUMNS_1P, COLUMNS_2P, visible_cells
-from peers import Suite2pRun, run_suite2p
+from peers import run_suite2p
 from scaling import in_a_process
 
 from calcium_helpers import metrics
@@ -64,20 +64,25 @@ def run_ours(modality: str, simulation: Simulation) -> dict[str, float]:
     return score(results.footprints.select(keep), *(traces.select(keep) for traces in kinds), simulation)
 
 
-def run_peer(modality: str, simulation: Simulation) -> dict[str, float] | None:
-    """suite2p from the raw movie; None where it is not installed."""
-    options = {"mode": "pipeline", "tau": TAU_S, "warm_up": False, "one_photon": modality == "1p"}
-    found = run_suite2p(simulation.movie.data, simulation.movie.fs, **options)
-    if found is None or found.footprints is None:
-        return None
-    sets = [np.ones(len(found.footprints), dtype=bool), found.cell_probability > 0.5]
-    return max((_score_peer(found, keep, simulation) for keep in sets), key=lambda scores: scores["F1"])
+def find_peer(modality: str, simulation: Simulation, *, threads: int = 2) -> list[tuple[Footprints, Traces, Traces]]:
+    """Find cells, traces and spikes by suite2p from the raw movie: all its regions, and those that its classifier calls cells.
 
-
-def _score_peer(found: Suite2pRun, keep: np.ndarray, simulation: Simulation) -> dict[str, float]:
+    Empty where it is not installed or finds nothing.
+    """
+    options = {"mode": "pipeline", "tau": TAU_S, "warm_up": False, "one_photon": modality == "1p", "threads": threads}
     fs = simulation.movie.fs
-    traces = Traces((found.fluorescence - 0.7 * found.neuropil)[keep], fs, "raw")
-    return score(found.footprints.select(keep), traces, None, Traces(found.spikes[keep], fs, "spikes"), simulation)
+    found = run_suite2p(simulation.movie.data, fs, **options)
+    if found is None or found.footprints is None:
+        return []
+    traces, spikes = Traces(found.fluorescence - 0.7 * found.neuropil, fs, "raw"), Traces(found.spikes, fs, "spikes")
+    sets = [np.ones(len(found.footprints), dtype=bool), found.cell_probability > 0.5]
+    return [(found.footprints.select(keep), traces.select(keep), spikes.select(keep)) for keep in sets]
+
+
+def run_peer(modality: str, simulation: Simulation) -> dict[str, float] | None:
+    """Score the better of the two sets of suite2p; None where it is not installed."""
+    scored = (score(cells, traces, None, spikes, simulation) for cells, traces, spikes in find_peer(modality, simulation))
+    return max(scored, key=lambda scores: scores["F1"], default=None)
 
 
 def columns(modality: str, seeds: list[int], peer_movies: int) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ NEAR_PX = 5.0
 SEEN_CORRELATION = 0.7
 BLOCK_S = 20.0
 ACTIVE_SNR = 8.0
+
+Detector = Callable[[Movie], Detection]
+
+
+def detect_cnmf(movie: Movie) -> Detection:
+    """Find at most as many cells as the miniscope recording allows."""
+    return cnmf.detect(movie, config=CNMFConfig(max_cells=MOST_MINISCOPE))
 
 
 def load_regions(path: Path, shape: tuple[int, int]) -> tuple[Footprints, np.ndarray]:
@@ -121,13 +129,11 @@ def score_points(name: str, points: np.ndarray, units: np.ndarray, seen: np.ndar
     return {"points": name, "n": len(points), f"recall of {seen.sum()} units": f"{recall:.2f}", "with a unit": paired}
 
 
-def miniscope(folder: Path, *, sheet: Path | None) -> list[dict[str, Any]]:
-    """Score the miniscope recording, and list the units that it is scored on."""
+def miniscope(folder: Path, detectors: dict[str, Detector], *, sheet: Path | None) -> list[dict[str, Any]]:
+    """Score detectors on the miniscope recording, and list the units scored on; the sheet shows what the first one found."""
     movie, units, correlation = load_miniscope(folder)
     seen = correlation > SEEN_CORRELATION
     print("scored units (y, x px):", *(f"{i} ({y:.0f}, {x:.0f})" for i, (y, x) in enumerate(units) if seen[i]))
-    config = CNMFConfig(max_cells=MOST_MINISCOPE)
-    found = cnmf.detect(movie, config=config).accepted()
     height, width = movie.shape[1:]
     rng = np.random.default_rng(0)
     draws = [rng.uniform((0, 0), (height - 1, width - 1), (MOST_MINISCOPE, 2)) for _ in range(20)]
@@ -137,20 +143,22 @@ def miniscope(folder: Path, *, sheet: Path | None) -> list[dict[str, Any]]:
     grid = np.stack(np.meshgrid(*(np.arange(side / 2, n, side) for n in (height, width)), indexing="ij"), axis=-1).reshape(
         -1, 2
     )
+    rows = []
+    for name, detect in detectors.items():
+        found = detect(movie).accepted()
+        rows.append({**score_points(name, found.footprints.centroids, units, seen), **found_again(movie, detect)})
+        print(rows[-1], flush=True)
+        if sheet is not None and len(rows) == 1:
+            draw_unmatched(movie, found, units, sheet)
     recall = f"recall of {seen.sum()} units"
-    rows = [
-        score_points("calcium_helpers", found.footprints.centroids, units, seen),
+    rows += [
         {"points": "random (mean of 20 draws)", "n": MOST_MINISCOPE, recall: f"{chance:.2f}", "with a unit": f"{paired:.0f}"},
         score_points(f"grid, {side:.1f} px", grid, units, seen),
     ]
-    again = found_again(movie, config)
-    rows = [{**row, **(again if number == 0 else dict.fromkeys(again, ""))} for number, row in enumerate(rows)]
-    if sheet is not None:
-        draw_unmatched(movie, found, units, sheet)
-    return rows
+    return [{key: row.get(key, "") for key in rows[0]} for row in rows]
 
 
-def found_again(movie: Movie, config: CNMFConfig) -> dict[str, str]:
+def found_again(movie: Movie, detect: Detector) -> dict[str, str]:
     """Find cells in odd and in even blocks alone: how many of each are found in the other, one to one within 5 px.
 
     The recording lasts 66 s and many cells fire in a few of these seconds only, so the share is also given of the cells that
@@ -158,7 +166,7 @@ def found_again(movie: Movie, config: CNMFConfig) -> dict[str, str]:
     """
     block = np.arange(movie.n_frames) // round(BLOCK_S * movie.fs) % 2
     halves = [movie.replace(data=movie.frames()[block == part]) for part in (0, 1)]
-    found = [cnmf.detect(half, config=config).accepted().footprints for half in halves]
+    found = [detect(half).accepted().footprints for half in halves]
     pairs = metrics.match_points(found[0].centroids, found[1].centroids, max_distance_px=NEAR_PX).pairs
     near, active, covered = [], [], []
     for part, (mine, other, half) in enumerate(zip(found, found[::-1], halves[::-1], strict=True)):
@@ -214,7 +222,8 @@ def main() -> None:
     if "CALCIUM_DATA_DIR" not in os.environ:
         parser.error("set CALCIUM_DATA_DIR: the recordings lie there")
     folder = Path(os.environ["CALCIUM_DATA_DIR"])
-    write_table("miniscope", miniscope(folder, sheet=options.sheet), COMMAND)
+    detectors = {"calcium_helpers": detect_cnmf}
+    write_table("miniscope", miniscope(folder, detectors, sheet=options.sheet), COMMAND)
     write_table("extraction_real", neurofinder(folder), COMMAND)
 
 

@@ -10,6 +10,7 @@ pipeline/plan.py scales its estimates from.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -18,10 +19,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from _table import write_table
+
+if TYPE_CHECKING:
+    from calcium_helpers.containers import Movie
 
 COMMAND = "python benchmarks/scaling.py"
 FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
@@ -51,19 +57,34 @@ def status_gb(name: str) -> float:
     return int(found[1]) * 1024 / 1e9 if found else 0.0
 
 
-def measure(what: str, path: Path, out: Path) -> dict[str, object]:
+def detector(what: str) -> Callable[[Movie], object]:
+    """Return the factorisation ("detect") or coordinates from "seeds" or "random" starts, code loaded and compiled."""
+    from calcium_helpers.models import cnmf
+
+    if what == "detect":
+        return cnmf.detect
+    from calcium_helpers.models import one_photon
+    from calcium_helpers.simulate import OnePhotonConfig
+    from calcium_helpers.simulate import one_photon as simulate
+
+    detect = functools.partial(one_photon.detect, config=one_photon.CoordinatesConfig(start=what))
+    detect(simulate(OnePhotonConfig(n_frames=100, height=64, width=64, n_cells=3)).movie)
+    return detect
+
+
+def measure(what: str, path: Path, out: Path, fs: float = FS) -> dict[str, object]:
     """Run in this process, and say what it took."""
     from calcium_helpers import pipeline
     from calcium_helpers.containers import Movie
-    from calcium_helpers.models import cnmf
 
-    movie = Movie(np.load(path, mmap_mode="r"), fs=FS)
+    movie = Movie(np.load(path, mmap_mode="r"), fs=fs)
+    detect = None if what == "pipeline" else detector(what)
     base = status_gb("RssAnon")
     watch = Watch()
     watch.start()
     start = time.perf_counter()
-    if what == "detect":
-        cnmf.detect(movie)
+    if detect is not None:
+        detect(movie)
         steps = {}
     else:
         results = pipeline.run(movie, pipeline.PipelineConfig.for_modality("2p", offset=100.0), out=out)
@@ -74,9 +95,9 @@ def measure(what: str, path: Path, out: Path) -> dict[str, object]:
     return {"seconds": seconds, "anon": watch.peak_gb, "rss": status_gb("VmHWM"), "base": base, "steps": steps}
 
 
-def in_a_process(what: str, path: Path, out: Path) -> dict[str, object]:
-    """Measure in a process of its own."""
-    command = [sys.executable, __file__, "--measure", what, str(path), str(out)]
+def in_a_process(what: str, path: Path, out: Path, fs: float = FS) -> dict[str, object]:
+    """Measure in a process of its own: "detect", "seeds", "random" (see ``detector``) or "pipeline"."""
+    command = [sys.executable, __file__, "--measure", what, str(path), str(out), "--fs", str(fs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -144,11 +165,12 @@ def main() -> None:
     """Measure, write the table, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", nargs=3, metavar=("WHAT", "MOVIE", "OUT"), help="for the processes that this one starts")
+    parser.add_argument("--fs", type=float, default=FS, help="frames per second of what is measured, Hz")
     parser.add_argument("--quick", action="store_true", help="one small movie, to try the script; writes nothing")
     options = parser.parse_args()
     if options.measure:
         what, *paths = options.measure
-        print(json.dumps(measure(what, *map(Path, paths))))
+        print(json.dumps(measure(what, *map(Path, paths), options.fs)))
         return
     sizes = [(name, {**BASE, name: value}) for name, values in VARIED.items() for value in values]
     if options.quick:

@@ -9,6 +9,12 @@ suite2p is found through the environment variable ``SUITE2P_PYTHON``, the interp
     export SUITE2P_PYTHON=$PWD/suite2p-peer/bin/python
 
 torchvision, which cellpose names among its needs, is left out (it replaces torch); an empty module stands in for it.
+
+CNMF-E, as its port to C++ by Inscopix, is found through ``CNMFE_PYTHON``, the interpreter of an environment of Python 3.10::
+
+    python3.10 -m venv cnmfe-peer
+    cnmfe-peer/bin/pip install "numpy<2" tifffile inscopix-cnmfe==1.0.2
+    export CNMFE_PYTHON=$PWD/cnmfe-peer/bin/python
 """
 
 from __future__ import annotations
@@ -59,6 +65,16 @@ class Suite2pRun(NamedTuple):
     versions: dict[str, str]
 
 
+class CNMFERun(NamedTuple):
+    """What CNMF-E found: footprints and ``traces`` (N, T), in counts; ``seconds`` of all of it."""
+
+    footprints: Footprints
+    traces: np.ndarray
+    seconds: float
+    peak_mb: float
+    version: str
+
+
 def run_suite2p(
     movie: np.ndarray, fs: float, *, mode: str, threads: int = 2, tuned_allocator: bool = True, **options: Any
 ) -> Suite2pRun | None:
@@ -97,18 +113,61 @@ def run_suite2p(
     if not python:
         logger.warning("suite2p is not measured: set SUITE2P_PYTHON to the interpreter of an environment that has it")
         return None
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    environment |= KEEP_BUFFERS if tuned_allocator else {}
+    request = {"mode": mode, "threads": threads, **options}
+    environment = KEEP_BUFFERS if tuned_allocator else {}
+    found = _run_script([python, "suite2p_run.py"], movie, [str(fs), json.dumps(request)], threads, environment)
+    return _read(found, movie.shape[1:])
+
+
+def run_cnmfe(movie: np.ndarray, *, diameter_px: float, threads: int = 2) -> CNMFERun | None:
+    """Run CNMF-E on a motion-corrected movie (T, H, W) of integer counts, its other parameters as its authors set them.
+
+    Parameters
+    ----------
+    movie : ndarray, shape (T, H, W)
+        Integer counts.
+    diameter_px : float
+        Mean diameter of the cells, which it has to be told, px.
+    threads : int
+        Threads it works with.
+
+    Returns
+    -------
+    CNMFERun or None
+        None, with a logged reason, where ``CNMFE_PYTHON`` is not set.
+
+    Raises
+    ------
+    RuntimeError
+        When it fails; the message ends with what it wrote.
+    """
+    python = os.environ.get("CNMFE_PYTHON")
+    if not python:
+        logger.warning("CNMF-E is not measured: set CNMFE_PYTHON to the interpreter of an environment that has it")
+        return None
+    request = {"diameter": round(diameter_px), "threads": threads}
+    found = _run_script([python, "cnmfe_run.py"], movie, [json.dumps(request)], threads, {})
+    images = np.maximum(found["footprints"], 0)
+    there = images.any(axis=(1, 2))
+    seconds, peak_mb = float(found["seconds"]), float(found["peak_mb"])
+    return CNMFERun(Footprints.from_images(images[there]), found["traces"][there], seconds, peak_mb, str(found["version"]))
+
+
+def _run_script(
+    program: list[str], movie: np.ndarray, arguments: list[str], threads: int, environment: dict[str, str]
+) -> dict[str, np.ndarray]:
+    """Run ``program`` (interpreter and script beside this file) on a movie and return the arrays that it stores."""
+    python, script = program
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **environment}
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "movie.npy"), Path(folder, "found.npz")
         np.save(source, movie)
-        script = Path(__file__).with_name("suite2p_run.py")
-        arguments = [str(source), str(target), str(fs), json.dumps({"mode": mode, "threads": threads, **options})]
-        done = subprocess.run([python, str(script), *arguments], env=environment, capture_output=True, text=True, check=False)
+        command = [python, str(Path(__file__).with_name(script)), str(source), str(target), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"suite2p failed with exit code {done.returncode}: {done.stderr[-2000:]}")
+            raise RuntimeError(f"{script} failed with exit code {done.returncode}: {done.stderr[-2000:]}")
         with np.load(target) as found:
-            return _read(dict(found), movie.shape[1:])
+            return dict(found)
 
 
 def _read(found: dict[str, np.ndarray], shape: tuple[int, int]) -> Suite2pRun:

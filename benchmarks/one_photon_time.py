@@ -1,0 +1,125 @@
+"""What learned coordinates cost: beside other programs on one movie, and against frames, pixels and cells.
+
+Stage against stage: from a motion-corrected movie in memory to footprints and traces, on two threads, libraries loaded and code
+compiled before; the shortest of a few runs in turn, for the others of this machine's work only adds time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from anchors import anchor_1p
+from extraction import TAU_S
+from one_photon_cells import RANDOM, SEEDS
+from peers import run_cnmfe, run_suite2p
+from scaling import BASE, FS, VARIED, in_a_process
+
+from calcium_helpers import motion, simulate
+
+OURS = {SEEDS: "seeds", RANDOM: "random", "cnmf": "detect"}
+STAGES = ("detection", "extraction")  # of suite2p's, which also classifies and infers spikes
+# CNMF-E as CaImAn 1.12 has it is not on the package index and was not run with the others. It took 248 s for this stage where
+# suite2p's whole pipeline took 29 s on the same movie, both measured together on another machine of two cores.
+CAIMAN_TO_SUITE2P = 248 / 29
+
+
+class Run(NamedTuple):
+    """Seconds and peak memory of one run, GB."""
+
+    program: str
+    seconds: float
+    gb: float
+
+
+def times(repeats: int) -> list[dict[str, str]]:
+    """One row a program on the first movie of ``anchor_1p``; CNMF-E, which takes minutes, runs once."""
+    truth = anchor_1p(0)
+    movie = motion.register(truth.movie, config=motion.ONE_PHOTON).movie
+    counts = np.clip(np.rint(movie.frames()), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+    diameter = float(np.median(2 * np.sqrt(truth.footprints.area_px / np.pi)))
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "movie.npy")
+        np.save(path, movie.frames())
+        for repeat in range(repeats + 1):  # the first compiles
+            for name, what in OURS.items():
+                found: dict[str, Any] = in_a_process(what, path, Path(folder, "out"), movie.fs)
+                if repeat:
+                    runs.append(Run(name, found["seconds"], found["anon"]))
+            runs += _run_suite2p(counts, truth.movie.data, movie.fs) if repeat else []
+            print(runs[-4:], flush=True)
+    cnmfe = run_cnmfe(counts, diameter_px=diameter)
+    if cnmfe is not None:
+        runs.append(Run(f"CNMF-E (Inscopix {cnmfe.version})", cnmfe.seconds, cnmfe.peak_mb / 1e3))
+    return list(_compare(runs))
+
+
+def _run_suite2p(corrected: np.ndarray, raw: np.ndarray, fs: float) -> list[Run]:
+    """Detect in the corrected movie; and the whole pipeline from the raw one, to which quoted times are scaled."""
+    options = {"tau": TAU_S, "one_photon": True, "warm_up": True}
+    found = run_suite2p(corrected, fs, mode="extract", **options)
+    whole = run_suite2p(raw, fs, mode="pipeline", **options)
+    if found is None or whole is None:
+        return []
+    print("suite2p, s:", {name: round(seconds, 2) for name, seconds in whole.seconds.items()}, flush=True)
+    seconds = sum(found.seconds[stage] for stage in STAGES)
+    total = whole.seconds["total_plane_runtime"]
+    return [Run("suite2p 1.1", seconds, found.peak_mb / 1e3), Run("suite2p 1.1, pipeline", total, whole.peak_mb / 1e3)]
+
+
+def _compare(runs: list[Run]) -> Iterator[dict[str, str]]:
+    """Take the shortest run of each program, and set it beside CNMF-E and beside our factorisation."""
+    best = {run.program: run for run in sorted(runs, key=lambda run: -run.seconds)}
+    order = [name for name in dict.fromkeys(run.program for run in runs) if not name.endswith("pipeline")]
+    cnmfe = next((run.seconds for name, run in best.items() if name.startswith("CNMF-E")), None)
+    rows = [(name, best[name].seconds, f"{best[name].gb:.1f}", "measured") for name in order]
+    if "suite2p 1.1, pipeline" in best:
+        quoted = CAIMAN_TO_SUITE2P * best["suite2p 1.1, pipeline"].seconds
+        rows.append(("CNMF-E (CaImAn 1.12)", quoted, "", "quoted, scaled by suite2p's time"))
+    for name, seconds, gb, how in rows:
+        yield {
+            "program": name,
+            "detection, s": f"{seconds:.1f}",
+            "relative to cnmf": f"{seconds / best['cnmf'].seconds:.2f}",
+            "relative to CNMF-E (Inscopix)": f"{seconds / cnmfe:.3f}" if cnmfe else "",
+            "peak memory, GB": gb,
+            "how": how,
+        }
+
+
+def scale(*, quick: bool) -> list[dict[str, Any]]:
+    """Measure detection in movies of growing length, size or number of cells, one quantity at a time."""
+    sizes = [(name, {**BASE, name: value}) for name, values in VARIED.items() for value in values]
+    start = {"frames": 200, "side, px": 64, "cells": 3}
+    sizes = [("frames", start)] if quick else sizes
+    known: dict[tuple[int, ...], dict[str, dict[str, Any]]] = {}
+    for size in (start, *(size for _, size in sizes)):  # the first compiles
+        if tuple(size.values()) not in known:
+            known[tuple(size.values())] = _take(size)
+            print(size, {name: round(found["seconds"], 1) for name, found in known[tuple(size.values())].items()}, flush=True)
+    return [{"varied": name.split(",")[0], **size, **_numbers(known[tuple(size.values())])} for name, size in sizes]
+
+
+def _take(size: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """Simulate and register a movie of that size, and measure each detector."""
+    frames, side, cells = size.values()
+    config = simulate.OnePhotonConfig(
+        n_frames=frames, height=side, width=side, n_cells=cells, fs=FS, min_distance_px=9.0, motion_px=2.0
+    )
+    movie = motion.register(simulate.one_photon(config, seed=0).movie, config=motion.ONE_PHOTON).movie
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "movie.npy")
+        np.save(path, movie.frames())
+        return {name: in_a_process(what, path, Path(folder, "out")) for name, what in OURS.items()}
+
+
+def _numbers(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {
+        f"{name}, {unit}": f"{one[key]:.{digits}f}"
+        for name, one in found.items()
+        for unit, key, digits in (("s", "seconds", 1), ("GB", "anon", 2))
+    }
