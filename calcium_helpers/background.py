@@ -106,7 +106,7 @@ def estimate_share(fluctuations: np.ndarray, mean: np.ndarray, blur: Blur) -> Sh
     return Share(np.clip(1 + detail / (around - offset), 0, MOST_SHARE).astype(np.float32), float(offset))
 
 
-def subtract_glow(fluctuations: np.ndarray, mean: np.ndarray, *, sd_px: float) -> None:
+def subtract_glow(fluctuations: np.ndarray, mean: np.ndarray, *, sd_px: float) -> Share:
     """Take the glow out of fluctuations, in place.
 
     Parameters
@@ -117,11 +117,17 @@ def subtract_glow(fluctuations: np.ndarray, mean: np.ndarray, *, sd_px: float) -
         Mean image.
     sd_px : float
         Standard deviation of the blur, about a cell's diameter.
+
+    Returns
+    -------
+    Share
+        What was subtracted is ``share`` times the blurred frame.
     """
     blur = Blur((mean.shape[0], mean.shape[1]), sd_px)
-    share = estimate_share(fluctuations, mean, blur).share
+    found = estimate_share(fluctuations, mean, blur)
     for frame in fluctuations:
-        frame -= share * blur(frame)
+        frame -= found.share * blur(frame)
+    return found
 
 
 def remove_background(

@@ -11,7 +11,7 @@ from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf import refine
 from calcium_helpers.models.cnmf.config import CNMFConfig
 from calcium_helpers.models.cnmf.demix import demix
-from calcium_helpers.models.cnmf.prepare import Prepared, prepare
+from calcium_helpers.models.cnmf.prepare import Prepared, prepare, valid_mask
 from calcium_helpers.models.cnmf.seeds import find_seeds, plausible_area
 from calcium_helpers.results import Detection
 
@@ -59,13 +59,8 @@ def detect(
         When ``bad_frames`` leaves no frame.
     """
     config = config or CNMFConfig()
-    bad = np.zeros(0, dtype=np.int64) if bad_frames is None else np.asarray(bad_frames, dtype=np.int64)
-    if len(bad) >= movie.n_frames:
-        raise ValueError(f"bad_frames must leave at least one of {movie.n_frames} frames, got {len(bad)}")
-    inside = np.zeros(movie.shape[1:], dtype=bool)
-    y0, y1, x0, x1 = valid or (0, movie.shape[1], 0, movie.shape[2])
-    inside[y0:y1, x0:x1] = True
-    prepared = prepare(movie, decay_s=config.decay_s, highpass_s=config.highpass_s, bad_frames=bad, progress=progress)
+    inside = valid_mask(movie, valid)
+    prepared = prepare(movie, decay_s=config.decay_s, highpass_s=config.highpass_s, bad_frames=bad_frames, progress=progress)
     diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=config.seed_threshold)
     whitened = prepared.whiten(diameter)
     components, counts = _find_components(whitened, inside, diameter, config, progress)
@@ -122,7 +117,7 @@ def estimate_diameter(prepared: Prepared, inside: np.ndarray, *, threshold: floa
 
 def _judge(whitened: np.ndarray, components: refine.Components, diameter_px: float, config: CNMFConfig) -> pd.DataFrame:
     """Score every component and say whether it is a cell, and if not, why."""
-    snr, contrast = _peak_snr(components.traces)
+    snr, contrast = peak_snr(components.traces)
     consistency = refine.estimate_consistency(whitened, components)
     area = np.diff(components.footprints.indptr)
     compactness = _compactness(components.footprints, whitened.shape[1:])
@@ -150,7 +145,7 @@ def _judge(whitened: np.ndarray, components: refine.Components, diameter_px: flo
     )
 
 
-def _peak_snr(traces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def peak_snr(traces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the three highest bins above the median, over the noise and over the spread below the median, both (N,).
 
     The noise comes from differences of bins. Transients lift a trace far above the median; background goes down as far as up.

@@ -40,11 +40,24 @@ class Prepared(NamedTuple):
         return self.binned
 
 
-def prepare(movie: Movie, *, decay_s: float, highpass_s: float, bad_frames: np.ndarray, progress: bool = False) -> Prepared:
+def valid_mask(movie: Movie, valid: tuple[int, int, int, int] | None) -> np.ndarray:
+    """Draw where cells may lie, bool (H, W): inside the rectangle (y0, y1, x0, x1), or everywhere."""
+    inside = np.zeros(movie.shape[1:], dtype=bool)
+    y0, y1, x0, x1 = valid or (0, movie.shape[1], 0, movie.shape[2])
+    inside[y0:y1, x0:x1] = True
+    return inside
+
+
+def prepare(
+    movie: Movie, *, decay_s: float, highpass_s: float, bad_frames: np.ndarray | None = None, progress: bool = False
+) -> Prepared:
     """Bin good frames over half of ``decay_s`` and take out changes slower than ``highpass_s``."""
-    n_good = movie.n_frames - len(bad_frames)
+    bad = np.zeros(0, dtype=np.int64) if bad_frames is None else np.asarray(bad_frames, dtype=np.int64)
+    if len(bad) >= movie.n_frames:
+        raise ValueError(f"bad_frames must leave at least one of {movie.n_frames} frames, got {len(bad)}")
+    n_good = movie.n_frames - len(bad)
     per_bin = max(1, round(decay_s * movie.fs / 2), -(-n_good // MAX_BINS))
-    binned, noise = _bin(movie, per_bin, bad_frames, progress)
+    binned, noise = _bin(movie, per_bin, bad, progress)
     mean = binned.mean(axis=0)
     sd = highpass_s * movie.fs / per_bin
     for row in range(binned.shape[1]):  # by rows: the filter's temporary copy stays small

@@ -138,7 +138,7 @@ def find_seeds(
     maps = ScoreMap(residual, diameter_px, inside)
     open_ = inside.copy()
     score = maps.score
-    limit = min(threshold * _background_spread(score[inside]), CERTAIN)
+    limit = seed_limit(score[inside], threshold=threshold)
     height, width = score.shape
     half, near = int(np.ceil(diameter_px)), max(1, int(diameter_px / 6))
     found: list[Seed] = []
@@ -162,6 +162,11 @@ def find_seeds(
             found.append(Seed((top, left), footprint, trace))
             bar.update()
     return found, n_tried
+
+
+def seed_limit(score: np.ndarray, *, threshold: float = 4.0) -> float:
+    """Score that a seed must exceed: so many spreads of the background's, or what is a cell's in any field."""
+    return min(threshold * _background_spread(score), CERTAIN)
 
 
 def _background_spread(score: np.ndarray) -> float:

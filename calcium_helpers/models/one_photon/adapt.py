@@ -1,0 +1,113 @@
+"""K adapts: coordinates on one cell are merged, those on none dropped, long ones split, and new ones added."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import ndimage
+from scipy.sparse import csgraph
+from torch import Tensor
+
+from calcium_helpers.models.one_photon.blobs import RADII, Coordinates
+from calcium_helpers.models.one_photon.learn import Fit
+
+LEAST_PEAK = 4.0
+"""Height of the strongest transients over the noise that a coordinate needs to stay."""
+LEAST_LIKENESS = 0.5
+"""Correlation of a blob with the image of its activity that a coordinate needs to stay."""
+OVERLAP, CORRELATION = 0.4, 0.7
+"""Blobs that overlap and whose traces correlate more than this are one cell."""
+SAME = 0.75
+"""Blobs that overlap more than this are one cell whatever their traces: these are what noise makes of the sum's."""
+SLIM = 1.9
+"""A long radius over the short one that may be two cells side by side."""
+NEW_APART, NEW_FROM_OLD = 0.5, 0.25
+"""New coordinates stand this many diameters apart, and from places that were tried."""
+
+
+class Verdict(NamedTuple):
+    """What becomes of each coordinate, bool (K,)."""
+
+    merged: np.ndarray
+    dropped: np.ndarray
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Rows of the coordinates that stay."""
+        return np.flatnonzero(~(self.merged | self.dropped))
+
+
+def judge(coordinates: Coordinates, fit: Fit, inside: np.ndarray) -> Verdict:
+    """Say which coordinates are another's doubles, and which show nothing that looks like a cell ``inside`` (H, W)."""
+    merged = find_doubles(fit)
+    at = np.rint(coordinates.yx.detach().cpu().numpy()).astype(int)
+    within = ((at >= 0) & (at < inside.shape)).all(axis=1)
+    within[within] = inside[tuple(at[within].T)]
+    radius = np.sqrt(np.prod(blob_radii(coordinates), axis=1)) / coordinates.diameter_px
+    weak = (mean_peak(fit.activity) < LEAST_PEAK) | (likeness(fit) < LEAST_LIKENESS)
+    return Verdict(merged, (weak | ~within | (radius > 0.95 * RADII[1])) & ~merged)
+
+
+def find_doubles(fit: Fit) -> np.ndarray:
+    """Tell which coordinates sit on a cell that a stronger one sits on, bool (K,)."""
+    if len(fit.traces) < 2:
+        return np.zeros(len(fit.traces), dtype=bool)
+    overlap = (fit.rows @ fit.rows.T).toarray()
+    alike = (overlap > OVERLAP) & (_correlations(fit.traces) > CORRELATION)
+    _, label = csgraph.connected_components(alike | (overlap > SAME), directed=False)
+    order = np.lexsort((-np.linalg.norm(fit.activity, axis=1), label))
+    strongest = order[np.unique(label[order], return_index=True)[1]]
+    return ~np.isin(np.arange(len(label)), strongest)
+
+
+def _correlations(traces: np.ndarray) -> np.ndarray:
+    centred = traces - traces.mean(axis=1, keepdims=True)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-9
+    return centred @ centred.T
+
+
+def likeness(fit: Fit) -> np.ndarray:
+    """Correlation (K,) of each blob with the image that its activity leaves."""
+    power = torch.linalg.vector_norm(fit.images, dim=(1, 2)).clamp_min(1e-9)
+    return ((fit.seen * fit.images).sum(dim=(1, 2)) / power).cpu().numpy()
+
+
+def mean_peak(activity: np.ndarray) -> np.ndarray:
+    """Mean of the three highest bins, (K,)."""
+    return np.sort(activity, axis=1)[:, -3:].mean(axis=1)
+
+
+@torch.no_grad()
+def blob_radii(coordinates: Coordinates) -> np.ndarray:
+    """Short and long radius of each blob, px, (K, 2)."""
+    yy, xx, yx = coordinates.covariances().double().unbind(1)
+    matrices = torch.stack([torch.stack([yy, yx], -1), torch.stack([yx, xx], -1)], -2)
+    return torch.linalg.eigvalsh(matrices).clamp_min(1e-9).sqrt().cpu().numpy()
+
+
+@torch.no_grad()
+def halves(coordinates: Coordinates) -> Tensor:
+    """Places (K, 2, 2) at either end of each blob: half a long radius from its centre."""
+    yy, xx, yx = coordinates.covariances().unbind(1)
+    angle = 0.5 * torch.atan2(2 * yx, yy - xx)  # of the long axis, from y
+    long = torch.from_numpy(blob_radii(coordinates)[:, 1]).to(coordinates.yx)
+    step = 0.8 * long[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    return torch.stack([coordinates.yx + step, coordinates.yx - step], 1)
+
+
+def find_slim(coordinates: Coordinates) -> np.ndarray:
+    """Tell which blobs are so long that they may be two cells, bool (K,)."""
+    short, long = blob_radii(coordinates).T
+    return long > SLIM * short
+
+
+def new_places(score: np.ndarray, tried: np.ndarray, *, diameter_px: float, threshold: float) -> np.ndarray:
+    """Local maxima (N, 2) of a score (H, W) above a threshold, away from places (M, 2) that were tried."""
+    size = 2 * max(1, round(NEW_APART * diameter_px)) + 1
+    places = np.argwhere((score == ndimage.maximum_filter(score, size=size)) & (score > threshold)).astype(np.float32)
+    if len(tried) and len(places):
+        distance = np.linalg.norm(places[:, None] - tried[None], axis=-1).min(axis=1)
+        places = places[distance > NEW_FROM_OLD * diameter_px]
+    return places

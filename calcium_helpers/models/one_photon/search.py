@@ -1,0 +1,137 @@
+"""The search: coordinates learn, K adapts, the background is taken out, until nothing changes."""
+
+from __future__ import annotations
+
+import numpy as np
+from tqdm import tqdm
+
+from calcium_helpers.memory import scratch_array
+from calcium_helpers.models.cnmf.refine import Components, subtract
+from calcium_helpers.models.cnmf.seeds import ScoreMap, seed_limit
+from calcium_helpers.models.one_photon.adapt import find_slim, halves, judge, new_places
+from calcium_helpers.models.one_photon.blobs import Coordinates
+from calcium_helpers.models.one_photon.config import CoordinatesConfig
+from calcium_helpers.models.one_photon.glow import subtract_fluctuations
+from calcium_helpers.models.one_photon.learn import Fit, Level, fit_activity, learn
+from calcium_helpers.models.one_photon.path import Path
+from calcium_helpers.models.one_photon.view import View
+
+FITS, LATER_FITS = 8, 6
+"""Fits of the activity a level of blur, and a later round."""
+COVERED = 0.1
+"""A blob covers the pixels where it is above this share of its peak."""
+START_APART = 1.5
+"""Diameters between random coordinates, on average."""
+
+
+class Search:
+    """Coordinates on their way to cells.
+
+    Parameters
+    ----------
+    view : View
+        The movie; shared courses are taken out of it as they are found.
+    config : CoordinatesConfig
+        Parameters.
+    device : str
+        Where windows are rendered and multiplied.
+    seed : int
+        Of random starts and decompositions.
+    """
+
+    def __init__(self, view: View, config: CoordinatesConfig, *, device: str, seed: int) -> None:
+        self.view, self.config, self.device, self.seed = view, config, device, seed
+        self.residual = scratch_array(view.whitened.shape)
+        self.residual[:] = view.whitened
+        score = ScoreMap(self.residual, view.diameter_px, view.inside).score
+        self.threshold = seed_limit(score[view.inside])
+        places = self._random_places() if config.start == "random" else self._peaks(score, np.zeros((0, 2)))
+        self.coordinates = Coordinates(places, diameter_px=view.diameter_px).to(device)
+        self.tried = places if config.start == "seeds" else np.zeros((0, 2), dtype=np.float32)
+        self.whole = np.zeros(len(places), dtype=bool)
+        self.path = Path(len(places))
+        self.counts = {"started": len(places), "merged": 0, "dropped": 0, "split": 0, "added": 0, "courses": 0}
+
+    def run(self, *, progress: bool = False) -> Fit:
+        """Learn and adapt until nothing changes, or ``n_rounds`` are over."""
+        with tqdm(total=self.config.n_rounds, desc="coordinates", unit="round", disable=not progress) as bar:
+            for number in range(self.config.n_rounds):
+                self._learn(first=number == 0)
+                changed = number + 1 < self.config.n_rounds and self._adapt()
+                self.path.stage = f"round {number + 2}"
+                bar.set_postfix(coordinates=len(self.coordinates), refresh=False)
+                bar.update()
+                if not changed:
+                    break
+        if self.config.n_rounds > 1:
+            self._prune(self._fit())
+        fit = self._fit()
+        self.path.stage = "end"
+        self.path.record(self.coordinates.yx.detach().cpu().numpy(), fit.explained)
+        return fit
+
+    def level(self, blur: float = 0.0) -> Level:
+        """Return the movie at the resolution that a blur of so many diameters asks for."""
+        return Level.of(self.view, blur=blur, device=self.device)
+
+    def _fit(self) -> Fit:
+        return fit_activity(self.level(), self.coordinates)
+
+    def _learn(self, *, first: bool) -> None:
+        coarse_to_fine = first and self.config.start == "random"
+        for blur in self.config.blur_levels if coarse_to_fine else (0.0,):
+            if first:
+                self.path.stage = f"blur {blur:g}" if blur else "fine"
+            n_fits = FITS if first else LATER_FITS
+            learn(self.level(blur), self.coordinates, self.path, repulsion=self.config.repulsion, n_fits=n_fits)
+
+    def _adapt(self) -> bool:
+        """Merge, drop, take out the background, split and add; tell whether anything changed."""
+        before = dict(self.counts)
+        self.tried = np.concatenate([self.tried, self.coordinates.yx.detach().cpu().numpy()])
+        self._prune(self._fit())
+        fit = self._fit()
+        subtract(self.view.whitened, Components(fit.rows, fit.activity), out=self.residual)
+        self.residual -= self.residual.mean(axis=0)
+        covered = np.asarray((abs(fit.rows) > COVERED * abs(fit.rows).max()).sum(axis=0)).reshape(self.view.share.shape) > 0
+        self.counts["courses"] += subtract_fluctuations(self.view.whitened, self.residual, covered, seed=self.seed)
+        self._split()
+        score = ScoreMap(self.residual, self.view.diameter_px, self.view.inside).score
+        places = self._peaks(score, self.tried)
+        self.counts["added"] += len(places)
+        self._join(Coordinates(places, diameter_px=self.view.diameter_px), whole=False)
+        return self.counts != before
+
+    def _prune(self, fit: Fit) -> None:
+        verdict = judge(self.coordinates, fit, self.view.inside)
+        self.counts["merged"] += int(verdict.merged.sum())
+        self.counts["dropped"] += int(verdict.dropped.sum())
+        self._keep(verdict.kept)
+
+    def _split(self) -> None:
+        """Put two coordinates in the place of a long one, once; where it was one cell, they are merged again."""
+        slim = find_slim(self.coordinates) & ~self.whole
+        places = halves(self.coordinates)[slim].reshape(-1, 2)
+        self.counts["split"] += int(slim.sum())
+        self._keep(np.flatnonzero(~slim))
+        self._join(Coordinates(places, diameter_px=self.view.diameter_px), whole=True)
+
+    def _keep(self, rows: np.ndarray) -> None:
+        self.coordinates, self.whole = self.coordinates.select(rows), self.whole[rows]
+        self.path.keep(rows)
+
+    def _join(self, new: Coordinates, *, whole: bool) -> None:
+        self.coordinates = self.coordinates.join(new.to(self.device))
+        self.whole = np.concatenate([self.whole, np.full(len(new), whole)])
+        self.path.add(len(new))
+
+    def _peaks(self, score: np.ndarray, tried: np.ndarray) -> np.ndarray:
+        return new_places(score, tried, diameter_px=self.view.diameter_px, threshold=self.threshold)
+
+    def _random_places(self) -> np.ndarray:
+        """Draw places anywhere inside, (K, 2)."""
+        rng = np.random.default_rng(self.seed)
+        pixels = np.argwhere(self.view.inside)
+        usual = round(len(pixels) / (START_APART * self.view.diameter_px) ** 2)
+        n = (self.config.n_start or max(usual, 1)) if len(pixels) else 0
+        return (pixels[rng.integers(len(pixels), size=n)] + rng.uniform(-0.5, 0.5, (n, 2))).astype(np.float32)

@@ -1,0 +1,90 @@
+"""Fit the confidence of the learnable coordinates on simulated one-photon movies, and store it in the package.
+
+Each movie has its own optics, density, light, kinetics and motion, drawn from the ranges below; what ``benchmarks/`` judges
+(out of range, hybrids) lies outside of them. A coordinate counts as right where it is paired, one to one, with a true cell
+within half a cell's diameter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from calcium_helpers import metrics, motion
+from calcium_helpers.models import one_photon
+from calcium_helpers.models.one_photon.quality import FITTED, features
+from calcium_helpers.simulate import OnePhotonConfig
+from calcium_helpers.simulate import one_photon as simulate
+
+COMMAND = "python tools/fit_confidence.py"
+
+
+def draw_config(rng: np.random.Generator) -> OnePhotonConfig:
+    """Draw what a movie looks like."""
+    radius = rng.uniform(2.4, 4.4)
+    dim = rng.uniform(0.006, 0.03)
+    return OnePhotonConfig(
+        n_frames=int(rng.integers(600, 1200)), height=176, width=176, fs=float(rng.choice([15.0, 20.0, 30.0])),
+        n_cells=int(rng.integers(8, 46)), min_distance_px=2.4 * radius, sigma_px=(0.85 * radius, 1.15 * radius),
+        background_electrons=rng.uniform(3500, 9000), cell_fraction=(dim, 4 * dim), dff_per_spike=rng.uniform(0.6, 1.3),
+        rise_s=0.08, decay_s=rng.uniform(0.4, 1.2), rate_hz=(0.03, 1.0), modulation=rng.uniform(0, 1.5),
+        glow=rng.uniform(0.02, 0.06), vignette=rng.uniform(0.2, 0.7), bleaching=rng.uniform(0, 0.1),
+        motion_px=rng.uniform(0, 5), field_px=rng.uniform(0, 0.8), read_noise=rng.uniform(4, 12),
+    )  # fmt: skip
+
+
+def measure_movie(seed: int) -> pd.DataFrame:
+    """Measures of all coordinates of one movie, from seeds and from random starts, with whether each is right."""
+    simulation = simulate(draw_config(np.random.default_rng(seed)), seed=seed)
+    movie, shifts = motion.register(simulation.movie, config=motion.ONE_PHOTON)
+    tables = []
+    for start in ("seeds", "random"):
+        config = one_photon.CoordinatesConfig(start=start)
+        found = one_photon.detect(movie, config=config, valid=shifts.valid, bad_frames=shifts.bad_frames, seed=seed)
+        near = found.extras["diameter_px"] / 2
+        pairs = metrics.match_points(found.footprints.centroids, simulation.footprints.centroids, max_distance_px=near).pairs
+        right = np.isin(np.arange(len(found.footprints)), pairs[:, 0])
+        tables.append(found.scores.assign(right=right, seed=seed, start=start))
+    return pd.concat(tables)
+
+
+def main() -> None:
+    """Simulate, measure, fit, store."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--movies", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=10_000, help="of the first movie")
+    parser.add_argument("--measures", type=Path, help="keep the measures in this CSV file, and go on from it")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = range(options.seed, options.seed + options.movies)
+    known = options.measures is not None and options.measures.exists()
+    tables = [pd.read_csv(options.measures)] if known else []
+    for seed in seeds:
+        if tables and (tables[0]["seed"] == seed).any():
+            continue
+        tables.append(measure_movie(seed))
+        print(seed, len(tables[-1]), int(tables[-1]["right"].sum()), flush=True)
+        if options.measures is not None:
+            pd.concat(tables).to_csv(options.measures, index=False)
+    measured = pd.concat(tables)
+    scaler = StandardScaler().fit(features(measured))
+    model = LogisticRegression(C=1.0).fit(scaler.transform(features(measured)), measured["right"])
+    weights = model.coef_[0] / scaler.scale_
+    fitted = {
+        "command": COMMAND, "movies": options.movies, "seed": options.seed, "coordinates": len(measured),
+        "right": int(measured["right"].sum()), "weights": [round(float(w), 4) for w in weights],
+        "bias": round(float(model.intercept_[0] - weights @ scaler.mean_), 4),
+    }  # fmt: skip
+    FITTED.write_text(json.dumps(fitted, indent=1) + "\n", encoding="utf-8")
+    print(fitted)
+
+
+if __name__ == "__main__":
+    main()
