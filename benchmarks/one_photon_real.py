@@ -60,17 +60,18 @@ def draw_inscopix(movie: Movie, glow: np.ndarray, found: Detection, path: Path) 
     figure, axes = plt.subplots(2, 4, figsize=(14, 8), layout="constrained")
     show = functools.partial(_show, figure)
     show(axes[0, 0], mean, "mean image", None)
-    show(axes[1, 0], (frames - mean - glow).std(axis=0), "sd of what is left; cells accepted, others dashed", None)
+    show(axes[1, 0], (frames - mean - glow).std(axis=0), "sd of what is left (dashed: no cell)", None)
     for index in range(len(found.footprints)):
         image = found.footprints.image(index)
         style = "solid" if found.scores["accepted"].iloc[index] else "dashed"
         for ax in axes[:, 0]:
             ax.contour(image, levels=[0.2 * image.max()], colors="#D55E00", linewidths=1, linestyles=style)
-    limit = float(np.percentile(np.abs(frames - mean), 99.5))
-    for row, t in enumerate((int(level.argmin()), int(level.argmax()))):
-        show(axes[row, 1], frames[t] - mean, f"frame {t} less the mean", limit)
-        show(axes[row, 2], glow[t], f"background at frame {t}", limit)
-        show(axes[row, 3], frames[t] - mean - glow[t], f"frame {t}, background taken out", limit)
+    chosen = [int(level.argmin()), int(level.argmax())]
+    limits = [float(np.percentile(np.abs(part[chosen]), 99.8)) for part in (frames - mean, frames - mean - glow)]
+    for row, t in enumerate(chosen):
+        show(axes[row, 1], frames[t] - mean, f"frame {t} less the mean", limits[0])
+        show(axes[row, 2], glow[t], f"background at frame {t}", limits[0])
+        show(axes[row, 3], frames[t] - mean - glow[t], f"frame {t}, background taken out", limits[1])
     figure.savefig(path, dpi=90)
     plt.close(figure)
 
