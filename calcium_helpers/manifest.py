@@ -199,7 +199,7 @@ def load(name: str | Entry, *, progress: bool = True) -> Movie | Simulation | tu
     if entry.generate is None:
         from calcium_helpers.io import load_movie
 
-        return load_movie(fetch(entry, progress=progress), fs=entry.fs)
+        return load_movie(fetch(entry, progress=progress), fs=entry.fs, progress=progress)
     return _simulate(entry, progress=progress)
 
 

@@ -49,6 +49,13 @@ def test_what_is_no_longer_listed_was_rejected():
     assert len(drawn(plots.show_path(few, IMAGE, steps=[8]))[REJECTED]) == 1
 
 
+def test_what_left_the_field_stays_at_its_edge():
+    found = make_path()
+    found.extras["path"][8, 0] = (-7, 60)
+    points = drawn(plots.show_path(found, IMAGE, steps=[8]))
+    assert np.allclose(points[CELL][0], (-0.5, 49.5))
+
+
 def test_trails_begin_at_the_panel_before_and_end_at_the_point():
     found = make_path()
     path = found.extras["path"]
@@ -86,7 +93,7 @@ def test_true_cells_are_outlined_in_every_panel():
         (["start"], [0]),
         (["start", "a", "a", "b", "b", "b"], [0, 2, 5]),
         (["a", "a", "b"], [0, 1, 2]),
-        ([str(i) for i in range(21)], [0, 4, 8, 12, 16, 20]),
+        ([str(i) for i in range(21)], [0, 1, 2, 3, 4, 20]),
     ],
 )
 def test_ends_of_stages(stages, ends):

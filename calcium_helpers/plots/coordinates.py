@@ -41,7 +41,7 @@ def show_path(
     image : ndarray, shape (H, W)
         What lies below, such as the standard deviation of the movie without its background.
     steps : sequence of int, optional
-        Recorded steps, increasing from 0; by default the start and the ends of stages, at most six.
+        Recorded steps, increasing from 0; by default the start, the ends of the first stages, and the end.
     truth : Footprints, optional
         True cells, outlined in green.
     ax : Axes, optional
@@ -86,11 +86,9 @@ def show_path(
 
 
 def find_stage_ends(stages: Sequence[str]) -> list[int]:
-    """Return the start and the last step of each stage; where these are more than six, as many of them, evenly spread."""
-    ends = [0, *(i for i, (one, other) in enumerate(pairwise(stages)) if i and one != other), len(stages) - 1]
-    ends = sorted(set(ends))
-    chosen = np.linspace(0, len(ends) - 1, min(len(ends), MOST_PANELS)).round().astype(int)
-    return [ends[i] for i in chosen]
+    """Return the start, the last steps of the first stages, where most happens, and the end: at most six steps."""
+    changes = [i for i, (one, other) in enumerate(pairwise(stages)) if one != other]
+    return sorted({0, *[i for i in changes if i][: MOST_PANELS - 2], len(stages) - 1})
 
 
 def _check(detection: Detection, image: np.ndarray, truth: Footprints | None, steps: Sequence[int] | None) -> list[int]:
@@ -121,7 +119,8 @@ def _draw_paths(ax: Axes, detection: Detection, steps: list[int], corners: np.nd
     """Draw where the coordinates are in each panel and how they came there, by what becomes of them."""
     from matplotlib.collections import LineCollection
 
-    path, ids = detection.extras["path"].astype(float), np.asarray(detection.extras["path_ids"])
+    edge = np.array(detection.footprints.shape) - 0.5
+    path, ids = np.clip(detection.extras["path"], -0.5, edge), np.asarray(detection.extras["path_ids"])  # some leave the field
     accepted = np.isin(ids, detection.scores.index[detection.scores["accepted"].astype(bool)])
     kinds = (
         (ids < 0, "dropped or merged later", {"color": SKY, "marker": "x"}),
