@@ -92,7 +92,7 @@ def explore_path(detection: Detection, image: np.ndarray, *, truth: Footprints |
     widgets = _ipywidgets()
 
     def draw(step: int) -> bytes:
-        figure = Figure(figsize=(6.4, 7), dpi=80, layout="constrained")
+        figure = Figure(figsize=(6.4, 1.2 + 6.4 * image.shape[0] / image.shape[1]), dpi=80, layout="constrained")
         show_path(detection, image, steps=[step], truth=truth, ax=figure.subplots())
         return _as_png(figure)
 

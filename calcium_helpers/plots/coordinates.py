@@ -136,5 +136,5 @@ def _draw_paths(ax: Axes, detection: Detection, steps: list[int], corners: np.nd
             trails += [way[np.isfinite(way).all(axis=1)][:, ::-1] for way in ways]
         y, x = np.concatenate(points).T
         if len(y):
-            ax.add_collection(LineCollection(trails, colors=style["color"], linewidths=1, alpha=0.9))
+            ax.add_collection(LineCollection(trails, colors=style["color"], linewidths=0.8, alpha=0.8))
             ax.plot(x, y, linestyle="none", markersize=5, label=name, **style)
