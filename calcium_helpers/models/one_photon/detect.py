@@ -97,7 +97,7 @@ def _score(search: Search, progress: bool) -> pd.DataFrame:
     from calcium_helpers.models.one_photon.quality import confidence, measure
 
     fit = search.run(progress=progress)
-    measured = measure(search.level(), search.coordinates, fit)
+    measured = measure(search.fine, search.coordinates, fit)
     measured.insert(0, "confidence", confidence(measured))
     return measured
 

@@ -14,6 +14,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf.refine import hals
 from calcium_helpers.models.one_photon.blobs import Coordinates, Scene, render_seen, window_corners, window_shape
 from calcium_helpers.models.one_photon.path import Path
@@ -33,7 +34,7 @@ TOO_NEAR = 1 / 3
 
 
 class Level(NamedTuple):
-    """The whitened movie (B, h, w) at one resolution, its noise 1, what blobs are seen through there, and their blur."""
+    """The whitened movie (h, w, B) at one resolution, its noise 1, what blobs are seen through there, and their blur."""
 
     frames: Tensor
     scene: Scene
@@ -48,7 +49,9 @@ class Level(NamedTuple):
             torch.from_numpy(pool(image, factor).astype(np.float32)).to(device)
             for image in (view.share, view.noise.mean() / view.noise)
         )
-        frames = view.whitened if factor == 1 else np.stack([pool(frame, factor) * factor for frame in view.whitened])
+        frames = scratch_array((*share.shape, len(view.whitened)))
+        for number, frame in enumerate(view.whitened):
+            frames[:, :, number] = pool(frame, factor) * factor
         scene = Scene(share, gain, view.diameter_px, factor)
         return cls(torch.from_numpy(frames).to(device), scene, blur_px)
 
@@ -167,16 +170,17 @@ def _project(frames: Tensor, seen: Tensor, corners: Tensor) -> Tensor:
     """Inner products (K, B) of windows with frames."""
     h, w = seen.shape[1:]
     rows = [
-        frames[:, y : y + h, x : x + w].reshape(len(frames), -1) @ image.reshape(-1)
+        image.reshape(-1) @ frames[y : y + h, x : x + w].reshape(h * w, -1)
         for image, (y, x) in zip(seen, corners.tolist(), strict=True)
     ]
-    return torch.stack(rows) if rows else frames.new_zeros((0, len(frames)))
+    return torch.stack(rows) if rows else frames.new_zeros((0, frames.shape[2]))
 
 
 def _weighted_sums(frames: Tensor, activity: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
     """Add up frames weighted by activity (K, B), in windows (K, h, w)."""
-    result = frames.new_zeros((len(activity), *shape))
-    for image, course, (y, x) in zip(result, activity, corners.tolist(), strict=True):
-        part = frames[:, y : y + shape[0], x : x + shape[1]]
-        image += (course @ part.reshape(len(course), -1)).reshape(shape)
-    return result
+    h, w = shape
+    images = [
+        (frames[y : y + h, x : x + w].reshape(h * w, -1) @ course).reshape(shape)
+        for course, (y, x) in zip(activity, corners.tolist(), strict=True)
+    ]
+    return torch.stack(images) if images else frames.new_zeros((0, h, w))

@@ -50,7 +50,7 @@ def _consistency(level: Level, coordinates: Coordinates, fit: Fit) -> np.ndarray
         return np.zeros(len(coordinates))
     images = []
     for part in (0, 1):
-        frames = level.frames[torch.from_numpy(half == part).to(level.frames.device)]
+        frames = level.frames[..., torch.from_numpy(half == part).to(level.frames.device)]
         images.append(regress(level._replace(frames=frames), fit.rows, fit.corners, shape, fit.activity[:, half == part]))
     y, x = (torch.arange(n, device=fit.corners.device)[None] + fit.corners[:, axis, None] for axis, n in enumerate(shape))
     place = coordinates.yx.detach()

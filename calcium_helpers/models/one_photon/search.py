@@ -12,7 +12,7 @@ from calcium_helpers.models.one_photon.adapt import find_slim, halves, judge, ne
 from calcium_helpers.models.one_photon.blobs import Coordinates
 from calcium_helpers.models.one_photon.config import CoordinatesConfig
 from calcium_helpers.models.one_photon.glow import subtract_fluctuations
-from calcium_helpers.models.one_photon.learn import Fit, Level, fit_activity, learn
+from calcium_helpers.models.one_photon.learn import Fit, Level, as_rows, fit_activity, learn
 from calcium_helpers.models.one_photon.path import Path
 from calcium_helpers.models.one_photon.view import View
 
@@ -41,6 +41,7 @@ class Search:
 
     def __init__(self, view: View, config: CoordinatesConfig, *, device: str, seed: int) -> None:
         self.view, self.config, self.device, self.seed = view, config, device, seed
+        self._fine: Level | None = None
         self.residual = scratch_array(view.whitened.shape)
         self.residual[:] = view.whitened
         score = ScoreMap(self.residual, view.diameter_px, view.inside).score
@@ -70,12 +71,15 @@ class Search:
         self.path.record(self.coordinates.yx.detach().cpu().numpy(), fit.explained)
         return fit
 
-    def level(self, blur: float = 0.0) -> Level:
-        """Return the movie at the resolution that a blur of so many diameters asks for."""
-        return Level.of(self.view, blur=blur, device=self.device)
+    @property
+    def fine(self) -> Level:
+        """The movie as the unblurred coordinates see it."""
+        if self._fine is None:
+            self._fine = Level.of(self.view, blur=0.0, device=self.device)
+        return self._fine
 
     def _fit(self) -> Fit:
-        return fit_activity(self.level(), self.coordinates)
+        return fit_activity(self.fine, self.coordinates)
 
     def _learn(self, *, first: bool) -> None:
         coarse_to_fine = first and self.config.start == "random"
@@ -83,7 +87,8 @@ class Search:
             if first:
                 self.path.stage = f"blur {blur:g}" if blur else "fine"
             n_fits = FITS if first else LATER_FITS
-            learn(self.level(blur), self.coordinates, self.path, repulsion=self.config.repulsion, n_fits=n_fits)
+            level = Level.of(self.view, blur=blur, device=self.device) if blur else self.fine
+            learn(level, self.coordinates, self.path, repulsion=self.config.repulsion, n_fits=n_fits)
 
     def _adapt(self) -> bool:
         """Merge, drop, take out the background, split and add; tell whether anything changed."""
@@ -93,7 +98,10 @@ class Search:
         fit = self._fit()
         subtract(self.view.whitened, Components(fit.rows, fit.activity), out=self.residual)
         self.residual -= self.residual.mean(axis=0)
-        covered = np.asarray((abs(fit.rows) > COVERED * abs(fit.rows).max()).sum(axis=0)).reshape(self.view.share.shape) > 0
+        blobs = (fit.seen > COVERED * fit.seen.amax(dim=(1, 2), keepdim=True)).float().cpu().numpy()
+        shape = (self.view.share.shape[0], self.view.share.shape[1])
+        covered = np.asarray(as_rows(blobs, fit.corners.cpu().numpy(), shape).sum(axis=0)).reshape(shape) > 0
+        self._fine = None  # the movie is about to change
         self.counts["courses"] += subtract_fluctuations(self.view.whitened, self.residual, covered, seed=self.seed)
         self._split()
         score = ScoreMap(self.residual, self.view.diameter_px, self.view.inside).score
