@@ -1,7 +1,7 @@
 """What learned coordinates cost: beside other programs on one movie, and against frames, pixels and cells.
 
 Stage against stage: from a motion-corrected movie in memory to footprints and traces, on two threads, libraries loaded and code
-compiled before; the shortest of a few runs in turn, for the others of this machine's work only adds time.
+compiled before; the shortest of a few runs in turn. Other work on the machine adds to it, and hardly to the processors' time.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ CAIMAN_TO_SUITE2P = 248 / 29
 
 
 class Run(NamedTuple):
-    """Seconds and peak memory of one run, GB."""
+    """Seconds, of the clock and of the processors where known, and peak memory of one run, GB."""
 
     program: str
     seconds: float
-    gb: float
+    processor_s: float | None
+    gb: float | None
 
 
 def times(repeats: int) -> list[dict[str, str]]:
@@ -49,12 +50,12 @@ def times(repeats: int) -> list[dict[str, str]]:
             for name, what in OURS.items():
                 found: dict[str, Any] = in_a_process(what, path, Path(folder, "out"), movie.fs)
                 if repeat:
-                    runs.append(Run(name, found["seconds"], found["anon"]))
+                    runs.append(Run(name, found["seconds"], found["processor_s"], found["anon"]))
             runs += _run_suite2p(counts, truth.movie.data, movie.fs) if repeat else []
             print(runs[-4:], flush=True)
     cnmfe = run_cnmfe(counts, diameter_px=diameter)
     if cnmfe is not None:
-        runs.append(Run(f"CNMF-E (Inscopix {cnmfe.version})", cnmfe.seconds, cnmfe.peak_mb / 1e3))
+        runs.append(Run(f"CNMF-E (Inscopix {cnmfe.version})", cnmfe.seconds, cnmfe.processor_s, cnmfe.peak_mb / 1e3))
     return list(_compare(runs))
 
 
@@ -66,9 +67,11 @@ def _run_suite2p(corrected: np.ndarray, raw: np.ndarray, fs: float) -> list[Run]
     if found is None or whole is None:
         return []
     print("suite2p, s:", {name: round(seconds, 2) for name, seconds in whole.seconds.items()}, flush=True)
-    seconds = sum(found.seconds[stage] for stage in STAGES)
-    total = whole.seconds["total_plane_runtime"]
-    return [Run("suite2p 1.1", seconds, found.peak_mb / 1e3), Run("suite2p 1.1, pipeline", total, whole.peak_mb / 1e3)]
+    seconds, total = sum(found.seconds[stage] for stage in STAGES), whole.seconds["total_plane_runtime"]
+    return [
+        Run("suite2p 1.1", seconds, None, found.peak_mb / 1e3),
+        Run("suite2p 1.1, pipeline", total, None, whole.peak_mb / 1e3),
+    ]
 
 
 def _compare(runs: list[Run]) -> Iterator[dict[str, str]]:
@@ -76,17 +79,18 @@ def _compare(runs: list[Run]) -> Iterator[dict[str, str]]:
     best = {run.program: run for run in sorted(runs, key=lambda run: -run.seconds)}
     order = [name for name in dict.fromkeys(run.program for run in runs) if not name.endswith("pipeline")]
     cnmfe = next((run.seconds for name, run in best.items() if name.startswith("CNMF-E")), None)
-    rows = [(name, best[name].seconds, f"{best[name].gb:.1f}", "measured") for name in order]
+    rows = [(best[name], "measured") for name in order]
     if "suite2p 1.1, pipeline" in best:
         quoted = CAIMAN_TO_SUITE2P * best["suite2p 1.1, pipeline"].seconds
-        rows.append(("CNMF-E (CaImAn 1.12)", quoted, "", "quoted, scaled by suite2p's time"))
-    for name, seconds, gb, how in rows:
+        rows.append((Run("CNMF-E (CaImAn 1.12)", quoted, None, None), "quoted, scaled by suite2p's time"))
+    for (name, seconds, processor_s, gb), how in rows:
         yield {
             "program": name,
             "detection, s": f"{seconds:.1f}",
+            "processor, s": "" if processor_s is None else f"{processor_s:.1f}",
             "relative to cnmf": f"{seconds / best['cnmf'].seconds:.2f}",
             "relative to CNMF-E (Inscopix)": f"{seconds / cnmfe:.3f}" if cnmfe else "",
-            "peak memory, GB": gb,
+            "peak memory, GB": "" if gb is None else f"{gb:.1f}",
             "how": how,
         }
 
@@ -121,5 +125,5 @@ def _numbers(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {
         f"{name}, {unit}": f"{one[key]:.{digits}f}"
         for name, one in found.items()
-        for unit, key, digits in (("s", "seconds", 1), ("GB", "anon", 2))
+        for unit, key, digits in (("s", "seconds", 1), ("processor, s", "processor_s", 1), ("GB", "anon", 2))
     }

@@ -66,11 +66,12 @@ class Suite2pRun(NamedTuple):
 
 
 class CNMFERun(NamedTuple):
-    """What CNMF-E found: footprints and ``traces`` (N, T), in counts; ``seconds`` of all of it."""
+    """What CNMF-E found: footprints and ``traces`` (N, T), in counts; ``seconds`` of all of it, and of processors."""
 
     footprints: Footprints
     traces: np.ndarray
     seconds: float
+    processor_s: float
     peak_mb: float
     version: str
 
@@ -149,8 +150,8 @@ def run_cnmfe(movie: np.ndarray, *, diameter_px: float, threads: int = 2) -> CNM
     found = _run_script([python, "cnmfe_run.py"], movie, [json.dumps(request)], threads, {})
     images = np.maximum(found["footprints"], 0)
     there = images.any(axis=(1, 2))
-    seconds, peak_mb = float(found["seconds"]), float(found["peak_mb"])
-    return CNMFERun(Footprints.from_images(images[there]), found["traces"][there], seconds, peak_mb, str(found["version"]))
+    measured = {name: float(found[name]) for name in ("seconds", "processor_s", "peak_mb")}
+    return CNMFERun(Footprints.from_images(images[there]), found["traces"][there], version=str(found["version"]), **measured)
 
 
 def _run_script(

@@ -24,7 +24,7 @@ def main(movie_path: str, out_path: str, options_json: str) -> None:
     options = json.loads(options_json)
     with tempfile.NamedTemporaryFile(suffix=".tif") as file:
         tifffile.imwrite(file.name, np.load(movie_path))
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         footprints, traces = inscopix_cnmfe.run_cnmfe(
             file.name,
             average_cell_diameter=options["diameter"],
@@ -32,10 +32,10 @@ def main(movie_path: str, out_path: str, options_json: str) -> None:
             processing_mode=PARALLEL_PATCHES,
             output_units=0,
         )
-        seconds = time.perf_counter() - start
+        seconds, processor_s = time.perf_counter() - start, time.process_time() - busy
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    version = metadata.version("inscopix-cnmfe")
-    np.savez(out_path, footprints=footprints, traces=traces, seconds=seconds, peak_mb=peak_mb, version=version)
+    measured = {"seconds": seconds, "processor_s": processor_s, "peak_mb": peak_mb}
+    np.savez(out_path, footprints=footprints, traces=traces, version=metadata.version("inscopix-cnmfe"), **measured)
 
 
 if __name__ == "__main__":
