@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from calcium_helpers.containers import Movie
-from calcium_helpers.models import cnmf
+from calcium_helpers.models import cnmf, one_photon
 from calcium_helpers.results import Detection
 
 
@@ -23,12 +22,6 @@ class Detector(NamedTuple):
     takes: tuple[str, ...] = ()
 
 
-def _detect_coordinates(movie: Movie, **told: Any) -> Detection:
-    from calcium_helpers.models.one_photon import detect  # torch takes seconds to load
-
-    return detect(movie, **told)
-
-
 DETECTORS = {
     "cnmf": Detector(
         cnmf.detect,
@@ -38,11 +31,11 @@ DETECTORS = {
         "al. 2016, doi:10.1016/j.neuron.2015.11.037).",
     ),
     "coordinates": Detector(
-        _detect_coordinates,
+        one_photon.detect,
         ("1p",),
-        "Cells were found by learnable coordinates: points with a size and a shape that move, from coarse to fine, to where "
-        "they explain what changes in the movie. They are merged, dropped, split and added until nothing changes, and each "
-        "ends with a confidence (after an idea of Teng, Putti, Schneider, Lippert and Stober).",
+        "Cells were found by learnable coordinates: points with a size and a shape that move to where they explain what "
+        "changes in the movie beside its glow. They are merged, dropped, split and added until nothing changes, and each ends "
+        "with a confidence (after an idea of Teng, Putti, Schneider, Lippert and Stober).",
         ("seed", "device"),
     ),
 }
