@@ -32,7 +32,7 @@ def draw_config(rng: np.random.Generator) -> OnePhotonConfig:
     dim = rng.uniform(0.006, 0.03)
     return OnePhotonConfig(
         n_frames=int(rng.integers(600, 1200)), height=176, width=176, fs=float(rng.choice([15.0, 20.0, 30.0])),
-        n_cells=int(rng.integers(8, 46)), min_distance_px=2.4 * radius, sigma_px=(0.85 * radius, 1.15 * radius),
+        n_cells=int(rng.integers(8, 46)), min_distance_px=2.4 * radius, sigma_px=(0.7 * radius, 1.3 * radius),
         background_electrons=rng.uniform(3500, 9000), cell_fraction=(dim, 4 * dim), dff_per_spike=rng.uniform(0.6, 1.3),
         rise_s=0.08, decay_s=rng.uniform(0.4, 1.2), rate_hz=(0.03, 1.0), modulation=rng.uniform(0, 1.5),
         glow=rng.uniform(0.02, 0.06), vignette=rng.uniform(0.2, 0.7), bleaching=rng.uniform(0, 0.1),

@@ -48,8 +48,9 @@ def bare_view(cells, *, n_bins=120, shape=(64, 72), height=20.0, seed=0):
 
 def learned(view, places, *, blurs, n_fits=8, repulsion=0.1):
     coordinates, path = Coordinates(np.array(places), diameter_px=DIAMETER), Path(len(places))
+    config = CoordinatesConfig(repulsion=repulsion)
     for blur in blurs:
-        learn(Level.of(view, blur=blur, device="cpu"), coordinates, path, repulsion=repulsion, n_fits=n_fits)
+        learn(Level.of(view, blur=blur, device="cpu"), coordinates, path, config, n_fits=n_fits)
     return coordinates
 
 

@@ -18,12 +18,13 @@ LEAST_PEAK = 4.0
 LEAST_LIKENESS = 0.5
 """Correlation of a blob with the image of its activity that a coordinate needs to stay."""
 OVERLAP, CORRELATION = 0.4, 0.7
-"""Blobs that overlap and whose traces correlate more than this are one cell."""
-SAME = 0.75
-"""Blobs that overlap more than this are one cell whatever their traces: these are what noise makes of the sum's."""
+"""Blobs that overlap and whose activities correlate more than this are one cell."""
+SAME = 0.6
+"""Blobs that overlap more than this are one cell whatever their activity: it is what noise makes of the sum's."""
 SLIM = 1.9
 """A long radius over the short one that may be two cells side by side."""
-NEW_APART, NEW_FROM_OLD = 0.5, 0.25
+SLIMMEST_CELL = 2.5
+NEW_APART, NEW_FROM_OLD = 0.5, 0.3
 """New coordinates stand this many diameters apart, and from places that were tried."""
 
 
@@ -39,15 +40,19 @@ class Verdict(NamedTuple):
         return np.flatnonzero(~(self.merged | self.dropped))
 
 
-def judge(coordinates: Coordinates, fit: Fit, inside: np.ndarray) -> Verdict:
-    """Say which coordinates are another's doubles, and which show nothing that looks like a cell ``inside`` (H, W)."""
+def judge(coordinates: Coordinates, fit: Fit, inside: np.ndarray, *, split: np.ndarray | bool = False) -> Verdict:
+    """Say which coordinates are another's doubles, and which show nothing that looks like a cell ``inside`` (H, W).
+
+    Where one was ``split`` before, bool (K,), and is too slim still, it is a vessel's edge.
+    """
     merged = find_doubles(fit)
     at = np.rint(coordinates.yx.detach().cpu().numpy()).astype(int)
     within = ((at >= 0) & (at < inside.shape)).all(axis=1)
     within[within] = inside[tuple(at[within].T)]
-    radius = np.sqrt(np.prod(blob_radii(coordinates), axis=1)) / coordinates.diameter_px
+    short, long = blob_radii(coordinates).T
+    odd = (np.sqrt(short * long) > 0.95 * RADII[1] * coordinates.diameter_px) | (split & (long > SLIMMEST_CELL * short))
     weak = (mean_peak(fit.activity) < LEAST_PEAK) | (likeness(fit) < LEAST_LIKENESS)
-    return Verdict(merged, (weak | ~within | (radius > 0.95 * RADII[1])) & ~merged)
+    return Verdict(merged, (weak | odd | ~within) & ~merged)
 
 
 def find_doubles(fit: Fit) -> np.ndarray:
@@ -55,15 +60,15 @@ def find_doubles(fit: Fit) -> np.ndarray:
     if len(fit.traces) < 2:
         return np.zeros(len(fit.traces), dtype=bool)
     overlap = (fit.rows @ fit.rows.T).toarray()
-    alike = (overlap > OVERLAP) & (_correlations(fit.traces) > CORRELATION)
+    alike = (overlap > OVERLAP) & (_correlations(fit.activity) > CORRELATION)
     _, label = csgraph.connected_components(alike | (overlap > SAME), directed=False)
     order = np.lexsort((-np.linalg.norm(fit.activity, axis=1), label))
     strongest = order[np.unique(label[order], return_index=True)[1]]
     return ~np.isin(np.arange(len(label)), strongest)
 
 
-def _correlations(traces: np.ndarray) -> np.ndarray:
-    centred = traces - traces.mean(axis=1, keepdims=True)
+def _correlations(activity: np.ndarray) -> np.ndarray:
+    centred = activity - activity.mean(axis=1, keepdims=True)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-9
     return centred @ centred.T
 

@@ -24,6 +24,8 @@ class CoordinatesConfig:
     """Blur of the rendered coordinates, coarse to fine, in diameters: how far a coordinate sees. (0.0,) is fine only."""
     repulsion: float = 0.1
     """How strongly coordinates within a third of a diameter push each other away; 0 for not at all."""
+    compactness: float = 0.02
+    """How strongly blobs are held round and of the usual size, against what a dim cell's surroundings suggest."""
     n_rounds: int = 6
     """At most so many rounds of learning, each but the last followed by merging, dropping, splitting and adding; 1 keeps K."""
     min_confidence: float = 0.5
@@ -40,7 +42,8 @@ class CoordinatesConfig:
             raise ValueError(f'start must be "seeds" or "random", got {self.start!r}')
         if not self.blur_levels or min(self.blur_levels) < 0 or self.blur_levels[-1] != 0:
             raise ValueError(f"blur_levels must be at least 0 and end with 0, got {self.blur_levels}")
-        if not self.repulsion >= 0:
-            raise ValueError(f"repulsion must be at least 0, got {self.repulsion}")
+        for name in ("repulsion", "compactness"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.min_confidence <= 1:
             raise ValueError(f"min_confidence is a probability and must lie in 0..1, got {self.min_confidence}")

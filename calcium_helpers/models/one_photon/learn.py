@@ -7,6 +7,7 @@ from that image, each coordinate in its own units, so that dim ones learn as fas
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf.refine import hals
-from calcium_helpers.models.one_photon.blobs import Coordinates, Scene, render_seen, window_corners, window_shape
+from calcium_helpers.models.one_photon.blobs import RADIUS, Coordinates, Scene, render_seen, window_corners, window_shape
+from calcium_helpers.models.one_photon.config import CoordinatesConfig
 from calcium_helpers.models.one_photon.path import Path
 from calcium_helpers.models.one_photon.view import View, pool
 
@@ -27,6 +29,8 @@ STEPS = 8
 RATE = 0.03
 """Learning rate: about how far a step goes, in diameters."""
 SWEEPS = 4
+USUAL_SPREAD = 0.4
+"""Logarithms of radii usually differ by so much."""
 FINE_BLUR_PX = 1.7
 """A blur of so many pixels needs no finer ones."""
 TOO_NEAR = 1 / 3
@@ -73,7 +77,7 @@ class Fit(NamedTuple):
     explained: float
 
 
-def learn(level: Level, coordinates: Coordinates, path: Path, *, repulsion: float, n_fits: int) -> None:
+def learn(level: Level, coordinates: Coordinates, path: Path, config: CoordinatesConfig, *, n_fits: int) -> None:
     """Alternate fits of the activity and gradient descent; the coordinates are changed in place.
 
     Where the rendering is blurred only places are learned.
@@ -86,7 +90,8 @@ def learn(level: Level, coordinates: Coordinates, path: Path, *, repulsion: floa
         path.record(coordinates.yx.detach().cpu().numpy(), fit.explained)
         for _ in range(STEPS):
             optimiser.zero_grad()
-            loss = reconstruction_loss(level, coordinates, fit) + repulsion * repulsion_loss(coordinates)
+            loss = reconstruction_loss(level, coordinates, fit)
+            loss = loss + config.repulsion * repulsion_loss(coordinates) + config.compactness * compactness_loss(coordinates)
             loss.backward()
             optimiser.step()
 
@@ -104,6 +109,12 @@ def repulsion_loss(coordinates: Coordinates) -> Tensor:
     distance = torch.cdist(coordinates.place, coordinates.place)
     pairs = torch.triu(torch.ones_like(distance), diagonal=1)
     return (pairs * torch.exp(-0.5 * (distance / (TOO_NEAR / 2)) ** 2)).sum()
+
+
+def compactness_loss(coordinates: Coordinates) -> Tensor:
+    """Sum over coordinates of how far they are from round and from the usual size, each squared."""
+    size = (coordinates.log_radius - math.log(RADIUS)) / USUAL_SPREAD
+    return (coordinates.stretch**2).sum() + (size**2).sum()
 
 
 @torch.no_grad()

@@ -16,6 +16,8 @@ from calcium_helpers.models.one_photon.blobs import RADIUS, Coordinates
 from calcium_helpers.models.one_photon.learn import Fit, Level, regress
 
 HALF_BLOCK_BINS = 4
+ROUND = 0.85
+"""Cells are no rounder than they need be: what is rounder than this counts the same."""
 FITTED = Path(__file__).with_name("confidence.json")
 
 
@@ -73,7 +75,7 @@ def features(measured: pd.DataFrame) -> np.ndarray:
             np.log(np.maximum(measured["contrast"], 0.1)),
             np.arctanh(np.clip(measured["consistency"], -0.99, 0.99)),
             np.arctanh(np.clip(measured["likeness"], -0.99, 0.99)),
-            measured["compactness"],
+            np.minimum(measured["compactness"], ROUND),
             np.abs(np.log(np.maximum(measured["size"], 0.1))),
         ]
     )

@@ -64,8 +64,8 @@ class Search:
                 bar.update()
                 if not changed:
                     break
-        if self.config.n_rounds > 1:
-            self._prune(self._fit())
+        while self.config.n_rounds > 1 and self._prune(self._fit()):
+            self._learn(first=False)  # what is left moves into the middle
         fit = self._fit()
         self.path.stage = "end"
         self.path.record(self.coordinates.yx.detach().cpu().numpy(), fit.explained)
@@ -88,12 +88,11 @@ class Search:
                 self.path.stage = f"blur {blur:g}" if blur else "fine"
             n_fits = FITS if first else LATER_FITS
             level = Level.of(self.view, blur=blur, device=self.device) if blur else self.fine
-            learn(level, self.coordinates, self.path, repulsion=self.config.repulsion, n_fits=n_fits)
+            learn(level, self.coordinates, self.path, self.config, n_fits=n_fits)
 
     def _adapt(self) -> bool:
         """Merge, drop, take out the background, split and add; tell whether anything changed."""
         before = dict(self.counts)
-        self.tried = np.concatenate([self.tried, self.coordinates.yx.detach().cpu().numpy()])
         self._prune(self._fit())
         fit = self._fit()
         subtract(self.view.whitened, Components(fit.rows, fit.activity), out=self.residual)
@@ -105,16 +104,19 @@ class Search:
         self.counts["courses"] += subtract_fluctuations(self.view.whitened, self.residual, covered, seed=self.seed)
         self._split()
         score = ScoreMap(self.residual, self.view.diameter_px, self.view.inside).score
-        places = self._peaks(score, self.tried)
+        places = self._peaks(score, np.concatenate([self.tried, self.coordinates.yx.detach().cpu().numpy()]))
+        self.tried = np.concatenate([self.tried, places])
         self.counts["added"] += len(places)
         self._join(Coordinates(places, diameter_px=self.view.diameter_px), whole=False)
         return self.counts != before
 
-    def _prune(self, fit: Fit) -> None:
-        verdict = judge(self.coordinates, fit, self.view.inside)
+    def _prune(self, fit: Fit) -> bool:
+        """Merge and drop; tell whether there was anything to do."""
+        verdict = judge(self.coordinates, fit, self.view.inside, split=self.whole)
         self.counts["merged"] += int(verdict.merged.sum())
         self.counts["dropped"] += int(verdict.dropped.sum())
         self._keep(verdict.kept)
+        return bool(verdict.merged.any() or verdict.dropped.any())
 
     def _split(self) -> None:
         """Put two coordinates in the place of a long one, once; where it was one cell, they are merged again."""
