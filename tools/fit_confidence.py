@@ -32,7 +32,7 @@ def draw_config(rng: np.random.Generator) -> OnePhotonConfig:
     dim = rng.uniform(0.006, 0.03)
     return OnePhotonConfig(
         n_frames=int(rng.integers(600, 1200)), height=176, width=176, fs=float(rng.choice([15.0, 20.0, 30.0])),
-        n_cells=int(rng.integers(8, 46)), min_distance_px=2.4 * radius, sigma_px=(0.7 * radius, 1.3 * radius),
+        n_cells=int(rng.integers(8, 56)), min_distance_px=2.2 * radius, sigma_px=(0.7 * radius, 1.3 * radius),
         background_electrons=rng.uniform(3500, 9000), cell_fraction=(dim, 4 * dim), dff_per_spike=rng.uniform(0.6, 1.3),
         rise_s=0.08, decay_s=rng.uniform(0.4, 1.2), rate_hz=(0.03, 1.0), modulation=rng.uniform(0, 1.5),
         glow=rng.uniform(0.02, 0.06), vignette=rng.uniform(0.2, 0.7), bleaching=rng.uniform(0, 0.1),
@@ -42,13 +42,16 @@ def draw_config(rng: np.random.Generator) -> OnePhotonConfig:
 
 def measure_movie(seed: int) -> pd.DataFrame:
     """Measures of all coordinates of one movie, from seeds and from random starts, with whether each is right."""
-    simulation = simulate(draw_config(np.random.default_rng(seed)), seed=seed)
+    rng = np.random.default_rng(seed)
+    settings = draw_config(rng)
+    simulation = simulate(settings, seed=seed)
     movie, shifts = motion.register(simulation.movie, config=motion.ONE_PHOTON)
     tables = []
-    for start in ("seeds", "random"):
-        config = one_photon.CoordinatesConfig(start=start)
+    told = 3.3 * np.mean(settings.sigma_px) * rng.uniform(0.75, 1.35)  # nobody knows the diameter exactly
+    for start, diameter_px in (("seeds", None), ("random", told)):
+        config = one_photon.CoordinatesConfig(start=start, diameter_px=diameter_px)
         found = one_photon.detect(movie, config=config, valid=shifts.valid, bad_frames=shifts.bad_frames, seed=seed)
-        near = found.extras["diameter_px"] / 2
+        near = 1.65 * np.mean(settings.sigma_px)
         pairs = metrics.match_points(found.footprints.centroids, simulation.footprints.centroids, max_distance_px=near).pairs
         right = np.isin(np.arange(len(found.footprints)), pairs[:, 0])
         tables.append(found.scores.assign(right=right, seed=seed, start=start))

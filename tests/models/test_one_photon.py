@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from calcium_helpers import metrics
 from calcium_helpers.background import Blur
@@ -11,10 +12,10 @@ from calcium_helpers.memory import limit_memory
 from calcium_helpers.models import one_photon
 from calcium_helpers.models.one_photon import CoordinatesConfig, adapt
 from calcium_helpers.models.one_photon.blobs import SHAPE, Coordinates, Scene, render, render_seen, window_corners, window_shape
-from calcium_helpers.models.one_photon.glow import subtract_fluctuations
 from calcium_helpers.models.one_photon.learn import Level, fit_activity, learn, reconstruction_loss, repulsion_loss
 from calcium_helpers.models.one_photon.path import Path
 from calcium_helpers.models.one_photon.view import View
+from calcium_helpers.models.one_photon.wobble import Wobble
 from calcium_helpers.simulate import OnePhotonConfig
 from calcium_helpers.simulate import one_photon as simulate
 
@@ -42,8 +43,9 @@ def bare_view(cells, *, n_bins=120, shape=(64, 72), height=20.0, seed=0):
         course = height * np.convolve(rng.random(n_bins) < 0.06, np.exp(-np.arange(12) / 3))[:n_bins]
         image = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * (0.3 * DIAMETER) ** 2))
         frames += (course - course.mean())[:, None, None].astype(np.float32) * image.astype(np.float32)
-    plain = np.zeros(shape, np.float32), np.ones(shape, np.float32), np.ones(shape, bool)
-    return View(frames, *plain, DIAMETER, 1)
+    share, noise, inside = np.zeros(shape, np.float32), np.ones(shape, np.float32), np.ones(shape, bool)
+    wobble = Wobble(np.ones(shape), share, noise, inside, diameter_px=DIAMETER)
+    return View(frames, share, noise, inside, wobble, DIAMETER, 1)
 
 
 def learned(view, places, *, blurs, n_fits=8, repulsion=0.1):
@@ -167,16 +169,24 @@ def test_new_places_are_peaks_away_from_what_was_tried():
     assert adapt.new_places(score, np.array([[29.5, 40.5]]), diameter_px=DIAMETER, threshold=1.5).tolist() == [[10, 10]]
 
 
-def test_courses_that_are_everywhere_are_background_and_cells_are_not():
+def test_movement_is_taken_out_and_cells_are_left():
     rng = np.random.default_rng(0)
-    view = bare_view([(20, 20)])
-    course, texture = rng.standard_normal(120), rng.standard_normal((64, 72))
-    background = (3 * course[:, None, None] * texture).astype(np.float32)
-    movie = view.whitened + background
-    covered = np.zeros((64, 72), dtype=bool)
-    assert subtract_fluctuations(movie, movie.copy(), covered, seed=0) == 1
-    assert np.abs(movie - view.whitened).std() < 0.25 * background.std()
-    assert np.corrcoef(movie[:, 20, 20], view.whitened[:, 20, 20])[0, 1] > 0.97
+    y, x = np.mgrid[:64, :72]
+    mean = (400 - 150 * np.exp(-((y - x - 4) ** 2) / 18)).astype(np.float32)  # a vessel, right beside the cell
+    view = bare_view([(20, 24)])
+    noise, share = np.sqrt(mean), np.ones_like(mean)
+    wobble = Wobble(mean, share, noise, view.inside, diameter_px=DIAMETER)
+    steps = 0.5 * rng.standard_normal((120, 2))
+    moved = np.stack([ndimage.shift(mean, step, mode="nearest", order=3) for step in steps]) - mean
+    blur = Blur((64, 72), DIAMETER)
+    movement = np.stack([(frame - blur(frame)) / noise for frame in moved]).astype(np.float32)
+    movie = view.whitened + movement
+    wobble.subtract(movie, movie)
+    cell = (slice(None), slice(14, 27), slice(18, 31))
+    assert np.std((movie - view.whitened)[:, 4:-4, 4:-4]) < 0.35 * np.std(movement[:, 4:-4, 4:-4])
+    clean = view.whitened[cell].mean(axis=(1, 2))
+    assert np.corrcoef(movie[cell].mean(axis=(1, 2)), clean)[0, 1] > 0.995
+    assert np.polyfit(clean, movie[cell].mean(axis=(1, 2)), 1)[0] == pytest.approx(1, abs=0.03)
 
 
 def test_coordinates_from_random_starts_find_the_cells(simulation, found):

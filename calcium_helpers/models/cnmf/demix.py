@@ -73,11 +73,16 @@ def _unit_mean(footprints: Footprints) -> sparse.csr_matrix:
 
 
 def _background_basis(mean: np.ndarray, spacing_px: float) -> sparse.csr_matrix:
-    """Linear bumps (tents) on a grid times the mean image, shape (K, H*W); together they are the mean image."""
-    tents = []
-    for n in mean.shape:
+    """Tents times the mean image, shape (K, H*W); together they are the mean image."""
+    texture = np.maximum(mean - min(float(mean.min()), 0), 1e-3).reshape(1, -1)
+    return sparse.csr_matrix(tents((mean.shape[0], mean.shape[1]), spacing_px).multiply(texture), dtype=np.float32)
+
+
+def tents(shape: tuple[int, int], spacing_px: float) -> sparse.csr_matrix:
+    """Linear bumps on a grid, about ``spacing_px`` apart, that add up to 1, shape (K, H*W)."""
+    axes = []
+    for n in shape:
         nodes = np.linspace(0, n - 1, max(2, round(n / spacing_px) + 1)) if n > 1 else np.zeros(1)
         step = nodes[1] - nodes[0] if len(nodes) > 1 else 1.0
-        tents.append(sparse.csr_matrix(np.maximum(1 - np.abs(np.subtract.outer(nodes, np.arange(n))) / step, 0)))
-    texture = np.maximum(mean - min(float(mean.min()), 0), 1e-3).reshape(1, -1)
-    return sparse.csr_matrix(sparse.kron(*tents).multiply(texture), dtype=np.float32)
+        axes.append(sparse.csr_matrix(np.maximum(1 - np.abs(np.subtract.outer(nodes, np.arange(n))) / step, 0)))
+    return sparse.csr_matrix(sparse.kron(*axes))

@@ -11,16 +11,14 @@ from scipy.sparse import csgraph
 from torch import Tensor
 
 from calcium_helpers.models.one_photon.blobs import RADII, Coordinates
-from calcium_helpers.models.one_photon.learn import Fit
+from calcium_helpers.models.one_photon.learn import TOO_NEAR, Fit
 
 LEAST_PEAK = 4.0
 """Height of the strongest transients over the noise that a coordinate needs to stay."""
 LEAST_LIKENESS = 0.5
 """Correlation of a blob with the image of its activity that a coordinate needs to stay."""
-OVERLAP, CORRELATION = 0.4, 0.7
+OVERLAP, CORRELATION = 0.4, 0.8
 """Blobs that overlap and whose activities correlate more than this are one cell."""
-SAME = 0.6
-"""Blobs that overlap more than this are one cell whatever their activity: it is what noise makes of the sum's."""
 SLIM = 1.9
 """A long radius over the short one that may be two cells side by side."""
 SLIMMEST_CELL = 2.5
@@ -45,7 +43,7 @@ def judge(coordinates: Coordinates, fit: Fit, inside: np.ndarray, *, split: np.n
 
     Where one was ``split`` before, bool (K,), and is too slim still, it is a vessel's edge.
     """
-    merged = find_doubles(fit)
+    merged = find_doubles(coordinates, fit)
     at = np.rint(coordinates.yx.detach().cpu().numpy()).astype(int)
     within = ((at >= 0) & (at < inside.shape)).all(axis=1)
     within[within] = inside[tuple(at[within].T)]
@@ -55,13 +53,16 @@ def judge(coordinates: Coordinates, fit: Fit, inside: np.ndarray, *, split: np.n
     return Verdict(merged, (weak | odd | ~within) & ~merged)
 
 
-def find_doubles(fit: Fit) -> np.ndarray:
-    """Tell which coordinates sit on a cell that a stronger one sits on, bool (K,)."""
+def find_doubles(coordinates: Coordinates, fit: Fit) -> np.ndarray:
+    """Tell which coordinates sit on a cell that a stronger one sits on, bool (K,).
+
+    Nearer than ``TOO_NEAR`` they are one cell whatever their activity: it is what noise makes of the sum's.
+    """
     if len(fit.traces) < 2:
         return np.zeros(len(fit.traces), dtype=bool)
-    overlap = (fit.rows @ fit.rows.T).toarray()
-    alike = (overlap > OVERLAP) & (_correlations(fit.activity) > CORRELATION)
-    _, label = csgraph.connected_components(alike | (overlap > SAME), directed=False)
+    alike = ((fit.rows @ fit.rows.T).toarray() > OVERLAP) & (_correlations(fit.activity) > CORRELATION)
+    near = torch.cdist(coordinates.place, coordinates.place).detach().cpu().numpy() < TOO_NEAR
+    _, label = csgraph.connected_components(alike | near, directed=False)
     order = np.lexsort((-np.linalg.norm(fit.activity, axis=1), label))
     strongest = order[np.unique(label[order], return_index=True)[1]]
     return ~np.isin(np.arange(len(label)), strongest)

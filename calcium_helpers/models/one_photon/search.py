@@ -1,4 +1,4 @@
-"""The search: coordinates learn, K adapts, the background is taken out, until nothing changes."""
+"""The search: coordinates learn, K adapts, until nothing changes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from calcium_helpers.models.cnmf.seeds import ScoreMap, seed_limit
 from calcium_helpers.models.one_photon.adapt import find_slim, halves, judge, new_places
 from calcium_helpers.models.one_photon.blobs import Coordinates
 from calcium_helpers.models.one_photon.config import CoordinatesConfig
-from calcium_helpers.models.one_photon.glow import subtract_fluctuations
-from calcium_helpers.models.one_photon.learn import Fit, Level, as_rows, fit_activity, learn
+from calcium_helpers.models.one_photon.learn import Fit, Level, fit_activity, learn
 from calcium_helpers.models.one_photon.path import Path
 from calcium_helpers.models.one_photon.view import View
 
 FITS, LATER_FITS = 8, 6
 """Fits of the activity a level of blur, and a later round."""
-COVERED = 0.1
-"""A blob covers the pixels where it is above this share of its peak."""
 START_APART = 1.5
 """Diameters between random coordinates, on average."""
 
@@ -30,7 +27,7 @@ class Search:
     Parameters
     ----------
     view : View
-        The movie; shared courses are taken out of it as they are found.
+        The movie; movement is taken out of it better the more cells are known.
     config : CoordinatesConfig
         Parameters.
     device : str
@@ -51,7 +48,7 @@ class Search:
         self.tried = places if config.start == "seeds" else np.zeros((0, 2), dtype=np.float32)
         self.whole = np.zeros(len(places), dtype=bool)
         self.path = Path(len(places))
-        self.counts = {"started": len(places), "merged": 0, "dropped": 0, "split": 0, "added": 0, "courses": 0}
+        self.counts = {"started": len(places), "merged": 0, "dropped": 0, "split": 0, "added": 0}
 
     def run(self, *, progress: bool = False) -> Fit:
         """Learn and adapt until nothing changes, or ``n_rounds`` are over."""
@@ -91,17 +88,14 @@ class Search:
             learn(level, self.coordinates, self.path, self.config, n_fits=n_fits)
 
     def _adapt(self) -> bool:
-        """Merge, drop, take out the background, split and add; tell whether anything changed."""
+        """Merge, drop, take out movement anew, split and add; tell whether anything changed."""
         before = dict(self.counts)
         self._prune(self._fit())
         fit = self._fit()
         subtract(self.view.whitened, Components(fit.rows, fit.activity), out=self.residual)
         self.residual -= self.residual.mean(axis=0)
-        blobs = (fit.seen > COVERED * fit.seen.amax(dim=(1, 2), keepdim=True)).float().cpu().numpy()
-        shape = (self.view.share.shape[0], self.view.share.shape[1])
-        covered = np.asarray(as_rows(blobs, fit.corners.cpu().numpy(), shape).sum(axis=0)).reshape(shape) > 0
         self._fine = None  # the movie is about to change
-        self.counts["courses"] += subtract_fluctuations(self.view.whitened, self.residual, covered, seed=self.seed)
+        self.view.wobble.subtract(self.view.whitened, self.residual)
         self._split()
         score = ScoreMap(self.residual, self.view.diameter_px, self.view.inside).score
         places = self._peaks(score, np.concatenate([self.tried, self.coordinates.yx.detach().cpu().numpy()]))

@@ -9,6 +9,7 @@ import numpy as np
 from calcium_helpers.background import subtract_glow
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf.prepare import Prepared
+from calcium_helpers.models.one_photon.wobble import Wobble
 
 PIXELS_A_CELL = 5.0
 """Diameter that a cell keeps at least, pooled px: blobs are placed between pixels, so that more adds time only."""
@@ -17,13 +18,15 @@ PIXELS_A_CELL = 5.0
 class View(NamedTuple):
     """``whitened`` (B, h, w) with noise 1; ``share`` of the glow and ``noise`` of its pixels, ``inside`` where cells may be.
 
-    All are pooled by ``factor``; ``diameter_px`` is a cell's in pooled pixels, and the glow's blur.
+    ``wobble`` is the movement that registration left. All are pooled by ``factor``; ``diameter_px`` is a cell's in pooled
+    pixels, and the glow's blur.
     """
 
     whitened: np.ndarray
     share: np.ndarray
     noise: np.ndarray
     inside: np.ndarray
+    wobble: Wobble
     diameter_px: float
     factor: int
 
@@ -40,11 +43,15 @@ def look(prepared: Prepared, inside: np.ndarray, *, diameter_px: float) -> View:
     whitened = scratch_array((len(prepared.binned), *mean.shape))
     for frame, pooled in zip(prepared.binned, whitened, strict=True):
         pooled[:] = pool(frame, factor)
-    share = subtract_glow(whitened, mean, sd_px=diameter_px / factor).share
+    diameter_px = diameter_px / factor
+    share = subtract_glow(whitened, mean, sd_px=diameter_px).share
     scale = (np.sqrt(prepared.frames_per_bin) / noise).astype(np.float32)
     for frame in whitened:
         frame *= scale
-    return View(whitened, share, noise, pool(inside.astype(np.float32), factor) > 0.999, diameter_px / factor, factor)
+    within = pool(inside.astype(np.float32), factor) > 0.999
+    wobble = Wobble(mean, share, noise, within, diameter_px=diameter_px)
+    wobble.subtract(whitened, whitened)
+    return View(whitened, share, noise, within, wobble, diameter_px, factor)
 
 
 def pool(image: np.ndarray, factor: int) -> np.ndarray:
