@@ -43,7 +43,7 @@ class Wobble:
         self._factor = linalg.cho_factor(gram)
 
     def subtract(self, frames: np.ndarray, rest: np.ndarray) -> None:
-        """Take movement out of frames (B, H, W) in place, estimated in their ``rest`` without the known cells, and out of this."""
+        """Take movement out of frames (B, H, W), estimated in their ``rest`` without known cells, and out of that, in place."""
         for frame, what in zip(frames, rest, strict=True):
             steps = linalg.cho_solve(self._factor, self._maps @ what.reshape(-1)).astype(np.float32)
             moved = (self._maps.T @ steps).reshape(frame.shape)
