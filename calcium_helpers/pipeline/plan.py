@@ -23,12 +23,14 @@ NANOSECONDS = {
     "rigid": 8.0,
     "piecewise": 24.0,
     "images": 8.0,
-    "cnmf": 55.0,
-    "coordinates": 55.0,
+    "detect": 10.0,
     "denoise": 30.0,
     "extract": 6.0,
 }
 """Time a pixel and frame on two threads, by benchmarks/scaling.py; slower disks and processors take longer."""
+
+NANOSECONDS_A_BIN = {"cnmf": 360.0, "coordinates": 450.0}
+"""Time a pixel and bin that detection takes beside, by detector: in movies of 8 to 40 Hz."""
 
 MICROSECONDS_A_SAMPLE = 20.0
 """Time a cell and frame for dF/F, spikes and tables."""
@@ -45,8 +47,9 @@ PIXELS_A_CELL = 1750
 BASE_GB = 0.35
 """Libraries, compiled code and the report's pictures."""
 
-COPIES_OF_A_CHUNK, COPIES_OF_BINS, BYTES_A_SAMPLE, IMAGES_BYTES = 4, 2, 60, 16 * 8
-"""Of a chunk of frames, of the movie as detection sees it, a cell and frame, and a pixel: what lies in memory at a time."""
+COPIES_OF_A_CHUNK, COPIES_OF_BINS, BYTES_A_SAMPLE, IMAGES_BYTES = 4, {"cnmf": 2, "coordinates": 6, "denoise": 2}, 60, 16 * 8
+"""Of a chunk of frames, of the binned movie (coordinates: where cells are too small to pool pixels), a cell and frame, and a
+pixel: what lies in memory at a time."""
 
 COPIES_OF_A_TILE = 6
 """Detection scores the field in tiles, one a thread, with some pixels around each, and copies each a few times."""
@@ -156,7 +159,8 @@ def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -
     if quality:
         seconds["motion quality"] = quality
     if given.regions is None:
-        seconds["detect"] = NANOSECONDS[config.detector] * of_all
+        of_bins = _n_bins(movie, config) * height * width / 1e9
+        seconds["detect"] = NANOSECONDS["detect"] * of_all + NANOSECONDS_A_BIN[config.detector] * of_bins
     if config.denoise is not None:
         seconds["denoise"] = NANOSECONDS["denoise"] * of_all
     seconds["traces"] = NANOSECONDS["extract"] * of_all + MICROSECONDS_A_SAMPLE * n_cells * n_frames / 1e6
@@ -169,6 +173,12 @@ def _n_cells(movie: Movie, given: Given) -> int:
     return movie.shape[1] * movie.shape[2] // PIXELS_A_CELL + 1 if given.regions is None else len(given.regions)
 
 
+def _n_bins(movie: Movie, config: PipelineConfig) -> int:
+    """How many bins of frames the detector looks at."""
+    per_bin = max(1, round(getattr(config, config.detector).decay_s * movie.fs / 2))
+    return min(movie.n_frames // per_bin + 1, MAX_BINS)
+
+
 def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: float | None) -> float:
     """Peak of the steps' memory: images, copies of a chunk, frames of the template, bins of detection, traces."""
     n_frames, height, width = movie.shape
@@ -179,12 +189,12 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
     if limit_gb is None and config.motion is not None and corrects_motion(movie, config):
         template = (4 + movie.data.dtype.itemsize) * min(n_frames, config.motion.n_template_frames)
     if given.regions is None:
-        n_bins = min(n_frames // max(1, round(getattr(config, config.detector).decay_s * movie.fs / 2)) + 1, MAX_BINS)
+        n_bins = _n_bins(movie, config)
         tiles = COPIES_OF_A_TILE * (os.cpu_count() or 1) * min(tile, 4 * n_bins * height * width)
-        bins = 0 if limit_gb is not None else COPIES_OF_BINS * 4 * n_bins
+        bins = 0 if limit_gb is not None else COPIES_OF_BINS[config.detector] * 4 * n_bins
     if config.denoise is not None:
         window_s = min(config.denoise.window_s, movie.duration_s)
-        bins = max(bins, round(COPIES_OF_BINS * 4 * window_s / (config.denoise.transient_s / 2)))
+        bins = max(bins, round(COPIES_OF_BINS["denoise"] * 4 * window_s / (config.denoise.transient_s / 2)))
     traces = BYTES_A_SAMPLE * _n_cells(movie, given) * n_frames
     return (
         BASE_GB
