@@ -252,4 +252,4 @@ print("written:", *sorted(path.name for path in folder.iterdir()))
 # **Look before you believe it.** Is the corrected mean sharper than the raw one? Are the outlines on cells? Does the funnel
 # reject what you would reject? Without a truth these are the checks there are.
 #
-# **Next.** This is the first notebook; four on networks that learn from movies are planned.
+# **Next.** Notebook 01 finds cells in a one-photon movie by coordinates that learn.

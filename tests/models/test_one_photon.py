@@ -212,7 +212,7 @@ def test_the_path_leads_from_the_start_to_the_cells(found):
     ends = path[-1, ids >= 0][np.argsort(ids[ids >= 0])]
     inside = ((ends > 8) & (ends < np.array(found.footprints.shape) - 9)).all(axis=1)
     assert np.abs(ends - found.footprints.centroids)[inside].max() < 0.6
-    assert found.extras["path_stage"][0] == "blur 0.6"
+    assert found.extras["path_stage"][:2] == ["start", "blur 0.6"]
     assert found.extras["path_stage"][-1] == "end"
     assert found.extras["explained"][-1] > 2 * found.extras["explained"][0]
     assert found.funnel["n"].iloc[-2] == len(found.scores)

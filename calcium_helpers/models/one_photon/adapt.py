@@ -44,13 +44,18 @@ def judge(coordinates: Coordinates, fit: Fit, inside: np.ndarray, *, split: np.n
     Where one was ``split`` before, bool (K,), and is too slim still, it is a vessel's edge.
     """
     merged = find_doubles(coordinates, fit)
-    at = np.rint(coordinates.yx.detach().cpu().numpy()).astype(int)
-    within = ((at >= 0) & (at < inside.shape)).all(axis=1)
-    within[within] = inside[tuple(at[within].T)]
     short, long = blob_radii(coordinates).T
     odd = (np.sqrt(short * long) > 0.95 * RADII[1] * coordinates.diameter_px) | (split & (long > SLIMMEST_CELL * short))
     weak = (mean_peak(fit.activity) < LEAST_PEAK) | (likeness(fit) < LEAST_LIKENESS)
-    return Verdict(merged, (weak | odd | ~within) & ~merged)
+    return Verdict(merged, (weak | odd | find_outside(coordinates, inside)) & ~merged)
+
+
+def find_outside(coordinates: Coordinates, inside: np.ndarray) -> np.ndarray:
+    """Tell which coordinates have left the places where cells may be (H, W), bool (K,)."""
+    at = np.rint(coordinates.yx.detach().cpu().numpy()).astype(int)
+    within = ((at >= 0) & (at < inside.shape)).all(axis=1)
+    within[within] = inside[tuple(at[within].T)]
+    return ~within
 
 
 def find_doubles(coordinates: Coordinates, fit: Fit) -> np.ndarray:

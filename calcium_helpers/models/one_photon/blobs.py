@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 RADIUS = 0.3
 """Radius (sd) of a fresh coordinate, in diameters: where a Gaussian falls to a quarter, it is a diameter wide."""
-RADII = (0.15, 0.6)
+RADII = (0.12, 0.8)
 """Least and greatest radius, in diameters."""
 STEEPEST = 3.0
 SLIMMEST = 0.8

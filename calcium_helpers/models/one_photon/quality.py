@@ -16,7 +16,7 @@ from calcium_helpers.models.one_photon.blobs import RADIUS, Coordinates
 from calcium_helpers.models.one_photon.learn import Fit, Level, regress
 
 HALF_BLOCK_BINS = 4
-ROUND = 0.85
+ROUND = 0.75
 """Cells are no rounder than they need be: what is rounder than this counts the same."""
 FITTED = Path(__file__).with_name("confidence.json")
 
@@ -51,9 +51,9 @@ def _consistency(level: Level, coordinates: Coordinates, fit: Fit) -> np.ndarray
     if not len(coordinates) or half.max(initial=0) == 0:
         return np.zeros(len(coordinates))
     images = []
-    for part in (0, 1):
-        frames = level.frames[..., torch.from_numpy(half == part).to(level.frames.device)]
-        images.append(regress(level._replace(frames=frames), fit.rows, fit.corners, shape, fit.activity[:, half == part]))
+    for part in (half == 0, half == 1):
+        activity = np.where(part, fit.activity - fit.activity[:, part].mean(axis=1, keepdims=True), 0)
+        images.append(regress(level, fit.rows, fit.corners, shape, activity))
     y, x = (torch.arange(n, device=fit.corners.device)[None] + fit.corners[:, axis, None] for axis, n in enumerate(shape))
     place = coordinates.yx.detach()
     squared = (y - place[:, :1])[:, :, None] ** 2 + (x - place[:, 1:])[:, None] ** 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from tqdm import tqdm
 
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf.refine import Components, subtract
 from calcium_helpers.models.cnmf.seeds import ScoreMap, seed_limit
-from calcium_helpers.models.one_photon.adapt import find_slim, halves, judge, new_places
+from calcium_helpers.models.one_photon.adapt import find_outside, find_slim, halves, judge, new_places
 from calcium_helpers.models.one_photon.blobs import Coordinates
 from calcium_helpers.models.one_photon.config import CoordinatesConfig
 from calcium_helpers.models.one_photon.learn import Fit, Level, fit_activity, learn
@@ -17,6 +18,8 @@ from calcium_helpers.models.one_photon.view import View
 
 FITS, LATER_FITS = 8, 6
 """Fits of the activity a level of blur, and a later round."""
+SPREADS = 2.5
+"""A new place's score stands out of the background's by so many of its spreads: the confidence tells cells from the rest."""
 START_APART = 1.5
 """Diameters between random coordinates, on average."""
 
@@ -39,10 +42,11 @@ class Search:
     def __init__(self, view: View, config: CoordinatesConfig, *, device: str, seed: int) -> None:
         self.view, self.config, self.device, self.seed = view, config, device, seed
         self._fine: Level | None = None
+        self.near_inside = ndimage.binary_dilation(view.inside, iterations=max(1, round(view.diameter_px / 4)))
         self.residual = scratch_array(view.whitened.shape)
         self.residual[:] = view.whitened
         score = ScoreMap(self.residual, view.diameter_px, view.inside).score
-        self.threshold = seed_limit(score[view.inside])
+        self.threshold = seed_limit(score[view.inside], threshold=SPREADS)
         places = self._random_places() if config.start == "random" else self._peaks(score, np.zeros((0, 2)))
         self.coordinates = Coordinates(places, diameter_px=view.diameter_px).to(device)
         self.tried = places if config.start == "seeds" else np.zeros((0, 2), dtype=np.float32)
@@ -52,6 +56,7 @@ class Search:
 
     def run(self, *, progress: bool = False) -> Fit:
         """Learn and adapt until nothing changes, or ``n_rounds`` are over."""
+        self._record(self._fit())
         with tqdm(total=self.config.n_rounds, desc="coordinates", unit="round", disable=not progress) as bar:
             for number in range(self.config.n_rounds):
                 self._learn(first=number == 0)
@@ -63,9 +68,10 @@ class Search:
                     break
         while self.config.n_rounds > 1 and self._prune(self._fit()):
             self._learn(first=False)  # what is left moves into the middle
+        self._keep(np.flatnonzero(~find_outside(self.coordinates, self.near_inside)))
         fit = self._fit()
         self.path.stage = "end"
-        self.path.record(self.coordinates.yx.detach().cpu().numpy(), fit.explained)
+        self._record(fit)
         return fit
 
     @property
@@ -74,6 +80,9 @@ class Search:
         if self._fine is None:
             self._fine = Level.of(self.view, blur=0.0, device=self.device)
         return self._fine
+
+    def _record(self, fit: Fit) -> None:
+        self.path.record(self.coordinates.yx.detach().cpu().numpy(), fit.explained)
 
     def _fit(self) -> Fit:
         return fit_activity(self.fine, self.coordinates)
@@ -106,7 +115,7 @@ class Search:
 
     def _prune(self, fit: Fit) -> bool:
         """Merge and drop; tell whether there was anything to do."""
-        verdict = judge(self.coordinates, fit, self.view.inside, split=self.whole)
+        verdict = judge(self.coordinates, fit, self.near_inside, split=self.whole)
         self.counts["merged"] += int(verdict.merged.sum())
         self.counts["dropped"] += int(verdict.dropped.sum())
         self._keep(verdict.kept)
