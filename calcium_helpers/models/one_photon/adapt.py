@@ -17,8 +17,10 @@ LEAST_PEAK = 4.0
 """Height of the strongest transients over the noise that a coordinate needs to stay."""
 LEAST_LIKENESS = 0.5
 """Correlation of a blob with the image of its activity that a coordinate needs to stay."""
-OVERLAP, CORRELATION = 0.4, 0.8
+OVERLAP, CORRELATION = 0.4, 0.7
 """Blobs that overlap and whose activities correlate more than this are one cell."""
+SAME = 0.65
+"""Blobs that overlap more than this, or are nearer than ``TOO_NEAR``, are one cell whatever their activity."""
 SLIM = 1.9
 """A long radius over the short one that may be two cells side by side."""
 SLIMMEST_CELL = 2.5
@@ -59,15 +61,13 @@ def find_outside(coordinates: Coordinates, inside: np.ndarray) -> np.ndarray:
 
 
 def find_doubles(coordinates: Coordinates, fit: Fit) -> np.ndarray:
-    """Tell which coordinates sit on a cell that a stronger one sits on, bool (K,).
-
-    Nearer than ``TOO_NEAR`` they are one cell whatever their activity: it is what noise makes of the sum's.
-    """
+    """Tell which coordinates sit on a cell that a stronger one sits on, bool (K,)."""
     if len(fit.traces) < 2:
         return np.zeros(len(fit.traces), dtype=bool)
-    alike = ((fit.rows @ fit.rows.T).toarray() > OVERLAP) & (_correlations(fit.activity) > CORRELATION)
+    overlap = (fit.rows @ fit.rows.T).toarray()
+    alike = (overlap > OVERLAP) & (_correlations(fit.activity) > CORRELATION)
     near = torch.cdist(coordinates.place, coordinates.place).detach().cpu().numpy() < TOO_NEAR
-    _, label = csgraph.connected_components(alike | near, directed=False)
+    _, label = csgraph.connected_components(alike | near | (overlap > SAME), directed=False)
     order = np.lexsort((-np.linalg.norm(fit.activity, axis=1), label))
     strongest = order[np.unique(label[order], return_index=True)[1]]
     return ~np.isin(np.arange(len(label)), strongest)
