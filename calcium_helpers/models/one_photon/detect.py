@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from calcium_helpers.containers import Footprints, Movie, Traces
 from calcium_helpers.models.cnmf.demix import demix
@@ -96,8 +97,9 @@ def _score(search: Search, progress: bool) -> pd.DataFrame:
     """Run the search and measure what speaks for each coordinate."""
     from calcium_helpers.models.one_photon.quality import confidence, measure
 
-    fit = search.run(progress=progress)
-    measured = measure(search.fine, search.coordinates, fit)
+    with threadpool_limits(1):  # windows are small: more threads wait for each other
+        fit = search.run(progress=progress)
+        measured = measure(search.fine, search.coordinates, fit)
     measured.insert(0, "confidence", confidence(measured))
     return measured
 
