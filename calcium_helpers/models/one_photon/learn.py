@@ -134,7 +134,9 @@ def fit_activity(level: Level, coordinates: Coordinates, *, start: np.ndarray | 
     images = regress(level, rows, corners, shape, activity)
     change = activity - activity.mean(axis=1, keepdims=True)
     explained = 2 * float((change * projection).sum()) - float(((change @ change.T) * gram).sum())
-    return Fit(activity, traces, seen, rows, corners, images, explained / max(float((frames**2).sum()), 1e-9))
+    return Fit(
+        activity, traces, seen, rows, corners, images, explained / max(float(torch.linalg.vector_norm(frames)) ** 2, 1e-9)
+    )
 
 
 def regress(level: Level, rows: sparse.csr_matrix, corners: Tensor, shape: tuple[int, int], activity: np.ndarray) -> Tensor:
