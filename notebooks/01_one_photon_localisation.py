@@ -189,8 +189,8 @@ print(f"traces of matched cells follow their calcium, mean r above 0.9: {correla
 
 # %% [markdown]
 # ## Confidence
-# Each component ends with a probability of being a cell, learned on simulated movies: from its signal, its shape, and whether
-# two halves of the recording show the same. Below one half it is rejected; `scores` holds what speaks for each.
+# Each component ends with a probability of being a cell, learned on simulated movies: from how far its transients stand out,
+# how much the movie looks like its blob when it is active, and its shape. Below one half it is rejected; `scores` says why.
 
 # %%
 hits = metrics.match_points(found.footprints.centroids, truth.footprints.centroids, max_distance_px=5).pairs[:, 0]

@@ -68,12 +68,13 @@ def _total(images: Tensor) -> Tensor:
 
 
 def features(measured: pd.DataFrame) -> np.ndarray:
-    """Turn measures into the numbers that the probability is a function of, (K, 6)."""
+    """Turn measures into the numbers that the probability is a function of, (K, 4).
+
+    Signal-to-noise ratio and consistency added nothing to these.
+    """
     return np.column_stack(
         [
-            np.log(np.maximum(measured["snr"], 0.1)),
             np.log(np.maximum(measured["contrast"], 0.1)),
-            np.arctanh(np.clip(measured["consistency"], -0.99, 0.99)),
             np.arctanh(np.clip(measured["likeness"], -0.99, 0.99)),
             np.minimum(measured["compactness"], ROUND),
             np.abs(np.log(np.maximum(measured["size"], 0.1))),
