@@ -62,9 +62,10 @@ def detect(
     -------
     Detection
         ``traces`` are demixed, in counts (kind "raw"). ``scores`` has ``accepted, reason, confidence, snr, contrast,
-        consistency, compactness, likeness`` and ``area_px``. ``extras`` has ``diameter_px``, and of the S steps and M
-        coordinates that ever were ``path`` (S, M, 2), px, NaN where one does not exist, ``path_stage`` (S names), ``path_ids``
-        (M,), the component that each became or -1, and ``explained`` (S,), the share of the variance explained.
+        consistency, likeness, compactness, size`` (see ``quality.measure``) and ``area_px``. ``extras`` has ``diameter_px``,
+        and of the S steps and M coordinates that ever were ``path`` (S, M, 2), px, NaN where one does not exist, ``path_stage``
+        (S names), ``path_ids`` (M,), the component that each became or -1, and ``explained`` (S,), the share of the variance
+        explained.
 
     Raises
     ------

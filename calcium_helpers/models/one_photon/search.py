@@ -50,7 +50,7 @@ class Search:
         places = self._random_places() if config.start == "random" else self._peaks(score, np.zeros((0, 2)))
         self.coordinates = Coordinates(places, diameter_px=view.diameter_px).to(device)
         self.tried = places if config.start == "seeds" else np.zeros((0, 2), dtype=np.float32)
-        self.whole = np.zeros(len(places), dtype=bool)
+        self.was_split = np.zeros(len(places), dtype=bool)
         self.path = Path(len(places))
         self.counts = {"started": len(places), "merged": 0, "dropped": 0, "split": 0, "added": 0}
 
@@ -110,12 +110,12 @@ class Search:
         places = self._peaks(score, np.concatenate([self.tried, self.coordinates.yx.detach().cpu().numpy()]))
         self.tried = np.concatenate([self.tried, places])
         self.counts["added"] += len(places)
-        self._join(Coordinates(places, diameter_px=self.view.diameter_px), whole=False)
+        self._join(Coordinates(places, diameter_px=self.view.diameter_px), split=False)
         return self.counts != before
 
     def _prune(self, fit: Fit) -> bool:
         """Merge and drop; tell whether there was anything to do."""
-        verdict = judge(self.coordinates, fit, self.near_inside, split=self.whole)
+        verdict = judge(self.coordinates, fit, self.near_inside, split=self.was_split)
         self.counts["merged"] += int(verdict.merged.sum())
         self.counts["dropped"] += int(verdict.dropped.sum())
         self._keep(verdict.kept)
@@ -123,19 +123,19 @@ class Search:
 
     def _split(self) -> None:
         """Put two coordinates in the place of a long one, once; where it was one cell, they are merged again."""
-        slim = find_slim(self.coordinates) & ~self.whole
+        slim = find_slim(self.coordinates) & ~self.was_split
         places = halves(self.coordinates)[slim].reshape(-1, 2)
         self.counts["split"] += int(slim.sum())
         self._keep(np.flatnonzero(~slim))
-        self._join(Coordinates(places, diameter_px=self.view.diameter_px), whole=True)
+        self._join(Coordinates(places, diameter_px=self.view.diameter_px), split=True)
 
     def _keep(self, rows: np.ndarray) -> None:
-        self.coordinates, self.whole = self.coordinates.select(rows), self.whole[rows]
+        self.coordinates, self.was_split = self.coordinates.select(rows), self.was_split[rows]
         self.path.keep(rows)
 
-    def _join(self, new: Coordinates, *, whole: bool) -> None:
+    def _join(self, new: Coordinates, *, split: bool) -> None:
         self.coordinates = self.coordinates.join(new.to(self.device))
-        self.whole = np.concatenate([self.whole, np.full(len(new), whole)])
+        self.was_split = np.concatenate([self.was_split, np.full(len(new), split)])
         self.path.add(len(new))
 
     def _peaks(self, score: np.ndarray, tried: np.ndarray) -> np.ndarray:
