@@ -153,7 +153,9 @@ def _ipywidgets() -> ModuleType:
 
 def _follow(controls: dict[str, Any], draw: Callable[..., bytes]) -> Any:
     """Return a picture that ``draw`` draws anew from the controls' values, by name, whenever one of them moves."""
-    picture = _ipywidgets().Image(format="png")
+    widgets = _ipywidgets()
+    own_size = widgets.Layout(align_self="flex-start", max_width="100%")  # a box would stretch it to the width of the page
+    picture = widgets.Image(format="png", layout=own_size)
 
     def redraw(_: Any = None) -> None:
         picture.value = draw(**{name: control.value for name, control in controls.items()})
