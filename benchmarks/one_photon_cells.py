@@ -193,9 +193,7 @@ CELLS = (
 POINTS = ("points", "inside a cell", "random points inside", "points a found cell", "random points a found cell")
 
 
-def tabulate(
-    found: dict[tuple[str, str], list[Scores]], names: tuple[str, ...], title: str = "program"
-) -> list[dict[str, str]]:
+def tabulate(found: dict[tuple[str, str], list[Scores]], names: tuple[str, ...]) -> list[dict[str, str]]:
     """One row a column of movies and program."""
     return [
         {"data": column, "program": name, **{key: mean_sd(scores, key) for key in names}, "movies": str(len(scores))}

@@ -87,15 +87,15 @@ def test_pooled_blobs_are_the_means_of_pixels():
 @pytest.mark.parametrize("angle", [0.3, 2.0, 4.4])
 def test_a_coordinate_reaches_a_cell_more_than_a_diameter_away(angle):
     cell = np.array([32.4, 35.8])
-    start = cell + 1.4 * DIAMETER * np.array([np.sin(angle), np.cos(angle)])
-    view = bare_view([cell])
+    start = cell + 1.3 * DIAMETER * np.array([np.sin(angle), np.cos(angle)])
+    view, levels = bare_view([cell]), CoordinatesConfig().blur_levels
     coordinates = Coordinates(start[None], diameter_px=DIAMETER)
-    level = Level.of(view, blur=1.0, device="cpu")
+    level = Level.of(view, blur=levels[0], device="cpu")
     reconstruction_loss(level, coordinates, fit_activity(level, coordinates)).backward()
     downhill = -coordinates.place.grad[0].numpy()
     towards = (cell - start) / np.linalg.norm(cell - start)
     assert downhill @ towards > 0.9 * np.linalg.norm(downhill) > 0
-    coarse_to_fine = learned(view, [start], blurs=(1.0, 0.5, 0.0), n_fits=12)
+    coarse_to_fine = learned(view, [start], blurs=levels)
     assert np.linalg.norm(coarse_to_fine.yx.detach().numpy() - cell) < 0.3
 
 

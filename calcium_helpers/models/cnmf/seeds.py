@@ -164,7 +164,7 @@ def find_seeds(
     return found, n_tried
 
 
-def seed_limit(score: np.ndarray, *, threshold: float = 4.0) -> float:
+def seed_limit(score: np.ndarray, *, threshold: float) -> float:
     """Score that a seed must exceed: so many spreads of the background's, or what is a cell's in any field."""
     return min(threshold * _background_spread(score), CERTAIN)
 

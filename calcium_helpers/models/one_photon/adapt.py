@@ -23,7 +23,9 @@ SAME = 0.65
 """Blobs that overlap more than this, or are nearer than ``TOO_NEAR``, are one cell whatever their activity."""
 SLIM = 1.9
 """A long radius over the short one that may be two cells side by side."""
+HALF_WAY = 0.8
 SLIMMEST_CELL = 2.5
+"""A long radius over the short one that no cell has."""
 NEW_APART, NEW_FROM_OLD = 0.5, 0.3
 """New coordinates stand this many diameters apart, and from places that were tried."""
 
@@ -100,11 +102,11 @@ def blob_radii(coordinates: Coordinates) -> np.ndarray:
 
 @torch.no_grad()
 def halves(coordinates: Coordinates) -> Tensor:
-    """Places (K, 2, 2) at either end of each blob: half a long radius from its centre."""
+    """Places (K, 2, 2) of two cells that a long blob may be: ``HALF_WAY`` long radii to either side of its centre."""
     yy, xx, yx = coordinates.covariances().unbind(1)
     angle = 0.5 * torch.atan2(2 * yx, yy - xx)  # of the long axis, from y
     long = torch.from_numpy(blob_radii(coordinates)[:, 1]).to(coordinates.yx)
-    step = 0.8 * long[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    step = HALF_WAY * long[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
     return torch.stack([coordinates.yx + step, coordinates.yx - step], 1)
 
 

@@ -5,7 +5,7 @@ with a blur it reaches over several cell diameters, so that gradients do as well
 known in closed form, since a blurred blob is a wider one: the movie's smooth background costs the fit nothing, and the
 dark ring that the high-pass draws around a cell is not taken for a part of it.
 
-Letters: K coordinates, P side of the window a coordinate is rendered in.
+Letters: K coordinates; h, w rows and columns of the window that each is rendered in.
 """
 
 from __future__ import annotations
@@ -77,29 +77,25 @@ class Coordinates(nn.Module):
         """1 for a Gaussian, more for a steeper edge, shape (K,)."""
         return 1 + (STEEPEST - 1) * torch.sigmoid(self.steepness - 3)
 
-    @torch.no_grad()
-    def select(self, keep: Tensor | np.ndarray) -> Coordinates:
+    def select(self, rows: np.ndarray) -> Coordinates:
         """Copy the coordinates at the given rows."""
-        rows = torch.as_tensor(keep, device=self.place.device)
-        copy = Coordinates(self.yx[rows], diameter_px=self.diameter_px).to(self.place.device)
-        for name in SHAPE:
-            getattr(copy, name).copy_(getattr(self, name)[rows])
-        return copy
+        return self._copy(self.yx[rows], {name: getattr(self, name)[rows] for name in SHAPE})
 
-    @torch.no_grad()
     def rescale(self, factor: int) -> Coordinates:
         """Copy the coordinates into a frame whose pixels are ``factor`` times smaller."""
-        copy = Coordinates((self.yx + 0.5) * factor - 0.5, diameter_px=self.diameter_px * factor).to(self.place.device)
-        for name in SHAPE:
-            getattr(copy, name).copy_(getattr(self, name))
-        return copy
+        places = (self.yx + 0.5) * factor - 0.5
+        return self._copy(places, {name: getattr(self, name) for name in SHAPE}, diameter_px=self.diameter_px * factor)
 
-    @torch.no_grad()
     def join(self, other: Coordinates) -> Coordinates:
         """Copy these coordinates followed by others."""
-        copy = Coordinates(torch.cat([self.yx, other.yx]), diameter_px=self.diameter_px).to(self.place.device)
-        for name in SHAPE:
-            getattr(copy, name).copy_(torch.cat([getattr(self, name), getattr(other, name)]))
+        shapes = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in SHAPE}
+        return self._copy(torch.cat([self.yx, other.yx]), shapes)
+
+    @torch.no_grad()
+    def _copy(self, yx: Tensor, shapes: dict[str, Tensor], *, diameter_px: float | None = None) -> Coordinates:
+        copy = Coordinates(yx.detach(), diameter_px=diameter_px or self.diameter_px).to(self.place.device)
+        for name, values in shapes.items():
+            getattr(copy, name).copy_(values)
         return copy
 
 

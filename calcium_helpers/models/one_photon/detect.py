@@ -9,6 +9,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from calcium_helpers.containers import Footprints, Movie, Traces
+from calcium_helpers.models.cnmf.config import CNMFConfig
 from calcium_helpers.models.cnmf.demix import demix
 from calcium_helpers.models.cnmf.detect import BACKGROUND_CELLS, estimate_diameter
 from calcium_helpers.models.cnmf.prepare import prepare, valid_mask
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from calcium_helpers.models.one_photon.blobs import Coordinates
     from calcium_helpers.models.one_photon.search import Search
 
-SEED_THRESHOLD = 4.0
 FAINT = 0.1
 """A footprint ends where it falls below this share of its peak."""
 
@@ -77,7 +77,7 @@ def detect(
     config = config or CoordinatesConfig()
     inside = valid_mask(movie, valid)
     prepared = prepare(movie, decay_s=config.decay_s, highpass_s=config.highpass_s, bad_frames=bad_frames, progress=progress)
-    diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=SEED_THRESHOLD)
+    diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=CNMFConfig.seed_threshold)
     mean, noise = prepared.mean, prepared.noise
     search = Search(look(prepared, inside, diameter_px=diameter), config, device=device, seed=seed)
     del prepared  # as large as the binned movie

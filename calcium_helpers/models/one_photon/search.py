@@ -36,7 +36,7 @@ class Search:
     device : str
         Where windows are rendered and multiplied.
     seed : int
-        Of random starts and decompositions.
+        Of random starts.
     """
 
     def __init__(self, view: View, config: CoordinatesConfig, *, device: str, seed: int) -> None:
