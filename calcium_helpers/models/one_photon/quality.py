@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from calcium_helpers.models.cnmf.detect import peak_snr
+from calcium_helpers.models.cnmf.refine import HALF_BLOCK_BINS
 from calcium_helpers.models.one_photon.adapt import blob_radii, likeness
 from calcium_helpers.models.one_photon.blobs import RADIUS, Coordinates
 from calcium_helpers.models.one_photon.learn import Fit, Level, regress
 
-HALF_BLOCK_BINS = 4
 ROUND = 0.75
-"""Cells are no rounder than they need be: what is rounder than this counts the same."""
+"""Compactness above which all count the same: cells need not be discs."""
 FITTED = Path(__file__).with_name("confidence.json")
 
 
