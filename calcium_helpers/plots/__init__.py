@@ -13,13 +13,16 @@ from calcium_helpers.plots.networks import (
     show_stability,
     show_synchrony,
 )
+from calcium_helpers.plots.overlaps import show_overlaps
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
 from calcium_helpers.plots.spikes import show_spike_density, show_spike_triggered
+from calcium_helpers.plots.unrolled import show_blocks, show_matching
 
 __all__ = [
     "outline",
     "show_alignment",
     "show_bands",
+    "show_blocks",
     "show_cluster_choice",
     "show_clusters",
     "show_correlation",
@@ -31,6 +34,8 @@ __all__ = [
     "show_heatmap",
     "show_image",
     "show_lags",
+    "show_matching",
+    "show_overlaps",
     "show_path",
     "show_raster",
     "show_responses",
