@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from calcium_helpers import __version__
 from calcium_helpers.cli.options import add_report
 from calcium_helpers.cli.spikes import add_spikes, run_spikes
+from calcium_helpers.cli.verify import run_verify
 
 EPILOG = """examples:
   calcium-helpers report
@@ -70,7 +71,7 @@ def _as_options(message: str) -> str:
     """Say ``--fs`` where a message speaks to users of Python of ``fs=``."""
     for name, option in OPTION_OF.items():
         message = re.sub(rf"^{name}\b", option, message)
-    message = re.sub(r'\b(detector|modality)="(\w+)"', r"--\1 \2", message)
+    message = re.sub(r'\b(detector|modality)="([\w-]+)"', r"--\1 \2", message)
     return re.sub(r"(?<= )(fs|dataset|channel|plane)= ?", r"--\1 ", message).rstrip()
 
 
@@ -91,9 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     fetching = commands.add_parser("fetch", help="download a recording, compared with its hash")
     fetching.add_argument("name", help="a name from the list")
     fetching.set_defaults(run=_fetch)
-    verifying = commands.add_parser("verify", help="compare recordings on disk with their hashes")
+    verifying = commands.add_parser("verify", help="compare recordings and networks on disk with their hashes")
     verifying.add_argument("names", nargs="*", help="names from the list; all where none is given")
-    verifying.set_defaults(run=_verify)
+    verifying.set_defaults(run=run_verify)
     for command in (listing, fetching, verifying):
         command.add_argument("-v", "--verbose", action="store_true", help="say more")
     return parser
@@ -127,28 +128,3 @@ def _fetch(options: argparse.Namespace) -> int:
 
     print(manifest.fetch(options.name))
     return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    """Compare files with their hashes; 2 when one differs."""
-    from calcium_helpers import manifest
-
-    table = manifest.verify(options.names or None)
-    print(table.to_string(index=False))
-    failed = (table["status"] == "mismatch").any()
-    for entry in manifest.entries():
-        # Weights with the right hash may still be read wrongly, by other versions of what reads them.
-        if entry.kind == "weights" and (table["status"][table["name"] == entry.name] == "ok").any():
-            if entry.name == "spike_gan":
-                from calcium_helpers.models.spike_gan.generate import measure_gan
-
-                what, expected = "mean generated rise of dF/F", entry.parameters["rise"]
-                found = measure_gan(traces=entry.parameters["traces"], seed=entry.seed)
-            else:
-                from calcium_helpers.models.spike_inference import measure_spike_net
-
-                what, expected = "correlation with simulated spikes", entry.parameters["correlation"]
-                found = measure_spike_net(sweeps=entry.parameters["sweeps"], seed=entry.seed)
-            print(f"{entry.name}: {what} {found:.3f}, {expected:.3f} when it was trained")
-            failed |= abs(found - expected) > 0.01
-    return 2 if failed else 0

@@ -12,7 +12,7 @@ from calcium_helpers.indicators import get_indicator
 from calcium_helpers.models.cnmf import CNMFConfig
 from calcium_helpers.models.one_photon import CoordinatesConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
-from calcium_helpers.pipeline.detectors import DETECTORS
+from calcium_helpers.pipeline.detectors import DETECTORS, field_of
 
 # Checked before a run begins, not when hours later a step comes to them.
 CHOICES = {
@@ -93,6 +93,12 @@ class PipelineConfig:
         defaults = one_photon if modality == "1p" else {"motion": TWO_PHOTON}
         return cls(**{"modality": modality, **defaults, **changes})
 
+    @property
+    def detector_config(self) -> Any:
+        """Parameters of the detector that runs."""
+        return getattr(self, field_of(self.detector))
+
     def as_dict(self) -> dict[str, Any]:
         """Return all parameters as nested plain types, without those of detectors that do not run."""
-        return {name: value for name, value in asdict(self).items() if name == self.detector or name not in DETECTORS}
+        others = {field_of(name) for name in DETECTORS if name != self.detector}
+        return {name: value for name, value in asdict(self).items() if name not in others}

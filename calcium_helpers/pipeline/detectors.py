@@ -1,4 +1,4 @@
-"""The detectors that a run can choose from; each has its settings in the field of its name in ``PipelineConfig``."""
+"""The detectors that a run can choose from; ``PipelineConfig`` has a field for the settings of each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class Detector(NamedTuple):
     modalities: tuple[str, ...]
     method: str
     takes: tuple[str, ...] = ()
+
+
+def field_of(name: str) -> str:
+    """Name the field of ``PipelineConfig`` that holds a detector's settings: a field has no hyphen."""
+    return name.replace("-", "_")
 
 
 DETECTORS = {

@@ -46,7 +46,7 @@ def name_files(movie: Movie, config: PipelineConfig, given: Given, folder: Path 
     if given.regions is not None:
         work.path("regions", {"sha256": _hash(given.regions)}, "npz")
     else:
-        settings = asdict(getattr(config, config.detector))
+        settings = asdict(config.detector_config)
         seed = {"seed": config.seed} if "seed" in DETECTORS[config.detector].takes else {}
         detect = work.path("detect", {"detector": config.detector, **settings, **seed}, "npz")
     parameters = {name: getattr(config, name) for name in TRACE_PARAMETERS}

@@ -175,7 +175,7 @@ def _n_cells(movie: Movie, given: Given) -> int:
 
 def _n_bins(movie: Movie, config: PipelineConfig) -> int:
     """How many bins of frames the detector looks at."""
-    per_bin = max(1, round(getattr(config, config.detector).decay_s * movie.fs / 2))
+    per_bin = max(1, round(config.detector_config.decay_s * movie.fs / 2))
     return min(movie.n_frames // per_bin + 1, MAX_BINS)
 
 

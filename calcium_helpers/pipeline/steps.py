@@ -131,9 +131,7 @@ def detect_cells(
     detector = DETECTORS[config.detector]
     valid, bad = (None, None) if shifts is None else (shifts.valid, shifts.bad_frames)
     also = {name: value for name, value in (("seed", config.seed), ("device", device)) if name in detector.takes}
-    detection = detector.detect(
-        movie, config=getattr(config, config.detector), valid=valid, bad_frames=bad, progress=progress, **also
-    )
+    detection = detector.detect(movie, config=config.detector_config, valid=valid, bad_frames=bad, progress=progress, **also)
     detection = detection._replace(background=None)  # as large as hundreds of frames, and no later step asks for it
     if path is not None:
         _save_detection(path, detection)
