@@ -16,6 +16,7 @@ from calcium_helpers.plots.networks import (
 from calcium_helpers.plots.overlaps import show_overlaps
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
 from calcium_helpers.plots.spikes import show_spike_density, show_spike_triggered
+from calcium_helpers.plots.training import show_history
 from calcium_helpers.plots.unrolled import show_blocks, show_matching
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "show_frames",
     "show_funnel",
     "show_heatmap",
+    "show_history",
     "show_image",
     "show_lags",
     "show_matching",
