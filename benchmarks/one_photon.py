@@ -18,6 +18,7 @@ from pathlib import Path
 
 import one_photon_cells as cells
 from _table import write_table
+from bench import Bench, tabulate
 from one_photon_real import score_miniscope, show_inscopix
 from one_photon_time import scale, times
 
@@ -25,30 +26,30 @@ COMMAND = "python benchmarks/one_photon.py --only"
 PARTS = ("cells", "calibration", "ablation", "miniscope", "inscopix", "time", "scaling")
 
 
-def write_cells(bench: cells.Bench) -> None:
+def write_cells(bench: Bench) -> None:
     """Cells, traces and points of all programs."""
     found = bench.rows(cells.MAIN, tuple(cells.COLUMNS))
-    write_table("one_photon", cells.tabulate(found, cells.CELLS), f"{COMMAND} cells")
-    write_table("one_photon_points", cells.tabulate(found, cells.POINTS), f"{COMMAND} cells")
+    write_table("one_photon", tabulate(found, cells.CELLS), f"{COMMAND} cells")
+    write_table("one_photon_points", tabulate(found, cells.POINTS), f"{COMMAND} cells")
 
 
-def write_calibration(bench: cells.Bench) -> None:
+def write_calibration(bench: Bench) -> None:
     """Confidence against truth."""
     found = bench.rows((cells.SEEDS, cells.RANDOM), tuple(cells.COLUMNS))
     write_table("one_photon_calibration", cells.reliability(found), f"{COMMAND} calibration")
 
 
-def write_ablation(bench: cells.Bench) -> None:
+def write_ablation(bench: Bench) -> None:
     """Say what each idea is worth from random starts."""
     found = bench.rows(tuple(cells.VARIANTS), cells.ABLATED)
     names = ("F1, 5 px", "F1, IoU 0.5", "precision", "recall", "traces, all", "points a found cell")
-    rows = cells.tabulate(found, names)
+    rows = tabulate(found, names)
     write_table("one_photon_ablation", rows, f"{COMMAND} ablation")
 
 
-def make_bench(options: argparse.Namespace) -> cells.Bench:
+def make_bench(options: argparse.Namespace) -> Bench:
     """Return what runs programs on the movies asked for."""
-    return cells.Bench(options.seeds, options.peer_movies, options.keep)
+    return cells.make_bench(options.seeds, options.peer_movies, options.keep)
 
 
 def run(part: str, options: argparse.Namespace) -> None:
@@ -92,7 +93,7 @@ def main() -> None:
         parser.error("set CALCIUM_DATA_DIR: recordings and what the hybrid movies are made of lie there")
     if options.programs is not None:
         found = make_bench(options).rows(tuple(options.programs), tuple(options.columns))
-        for row in cells.tabulate(found, cells.CELLS + cells.POINTS):
+        for row in tabulate(found, cells.CELLS + cells.POINTS):
             print(row)
         return
     for part in PARTS if options.only is None else (options.only,):
