@@ -93,7 +93,7 @@ def fit(
     validate : callable, optional
         ``validate(model)`` scores the network, higher is better.
     checkpoint : str or Path, optional
-        File to go on from where it exists, and to write every ``config.every`` steps.
+        File to go on from where it exists, and to write every ``config.every`` steps and when the user interrupts.
     progress : bool
         Show a bar.
 
@@ -109,8 +109,8 @@ def fit(
     config = config or FitConfig()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = _State(model, optimiser, config, Path(checkpoint) if checkpoint is not None else None)
-    losses: list[float] = []
-    for step in tqdm(range(state.step, config.steps), disable=not progress, unit="step", desc="train"):
+    todo = range(state.step, config.steps)
+    for step in tqdm(todo, initial=state.step, total=config.steps, disable=not progress, unit="step", desc="train"):
         if state.is_over():
             break
         # Seeded by the step: where a training was interrupted leaves no trace in what it sees.
@@ -118,19 +118,25 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * _schedule(step / config.steps)
         model.train()
-        value = loss(model, batches(np.random.default_rng([config.seed, step])))
-        if not torch.isfinite(value):
-            raise ValueError(f"loss must be finite, got {value.item()} at step {step}; lower learning_rate or look at the data")
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
+        try:
+            value = loss(model, batches(np.random.default_rng([config.seed, step])))
+            if not torch.isfinite(value):
+                raise ValueError(
+                    f"loss must be finite, got {value.item()} at step {step}; lower learning_rate or look at the data"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+        except KeyboardInterrupt:
+            state.save()  # until here the step has changed no weight
+            raise
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimiser.step()
-        losses.append(float(value.detach()))
+        state.step = step + 1
+        state.losses.append(float(value.detach()))
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
             model.eval()
             score = math.nan if validate is None else float(validate(model))
-            state.look(step + 1, float(np.mean(losses)), score)
-            losses = []
+            state.look(score)
     return state.finish()
 
 
@@ -145,6 +151,7 @@ class _State:
     def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, config: FitConfig, path: Path | None) -> None:
         self.model, self.optimiser, self.config, self.path = model, optimiser, config, path
         self.step, self.best_step = 0, 0
+        self.losses: list[float] = []
         self.rows: list[tuple[int, float, float]] = []
         self.best: dict[str, torch.Tensor] | None = None
         if path is not None and path.exists():
@@ -157,20 +164,25 @@ class _State:
         self.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.step, self.rows, self.best, self.best_step = (saved[name] for name in ("step", "rows", "best", "best_step"))
+        self.losses = saved.get("losses", [])
 
-    def look(self, step: int, loss: float, score: float) -> None:
+    def look(self, score: float) -> None:
         """Note a score, keep the weights if they are the best, write the checkpoint."""
-        self.step = step
         best = max((row[2] for row in self.rows), default=-math.inf)
-        self.rows.append((step, loss, score))
+        self.rows.append((self.step, float(np.mean(self.losses)), score))
+        self.losses = []
         if not score <= best:
-            self.best_step = step
+            self.best_step = self.step
             if not math.isnan(score):
                 self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint."""
         if self.path is not None:
             saved = {
                 "config": vars(self.config), "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "step": step, "rows": self.rows, "best": self.best, "best_step": self.best_step,
+                "step": self.step, "rows": self.rows, "best": self.best, "best_step": self.best_step, "losses": self.losses,
             }  # fmt: skip
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.path) as part:

@@ -34,11 +34,12 @@ def test_finds_the_weights_of_a_line():
     assert not model.training
 
 
-class StoppedError(Exception):
+class KilledError(Exception):
     """Stands for a killed process."""
 
 
-def test_resumed_training_is_the_same(tmp_path):
+@pytest.mark.parametrize(("stop", "kept"), [(KilledError, 40), (KeyboardInterrupt, 46)])
+def test_resumed_training_is_the_same(tmp_path, stop, kept):
     config = FitConfig(steps=60, every=20, seed=3)
     whole, broken = linear(), linear()
     expected = fit(whole, batches, loss, config=config)
@@ -47,17 +48,48 @@ def test_resumed_training_is_the_same(tmp_path):
     def until_stopped(model, batch):
         seen.append(batch[0][0, 0].item())
         if len(seen) == 47:
-            raise StoppedError
+            raise stop
         return loss(model, batch)
 
-    with pytest.raises(StoppedError):
+    with pytest.raises(stop):
         fit(broken, batches, until_stopped, config=config, checkpoint=tmp_path / "run.pt")
+    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == kept
     resumed = linear()
     history = fit(resumed, batches, loss, config=config, checkpoint=tmp_path / "run.pt")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    np.testing.assert_array_equal(history.step, expected.step)
     np.testing.assert_array_equal(history.loss, expected.loss)
     assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+
+@pytest.mark.parametrize("field", ["validate", "batches"])
+def test_interrupted_anywhere_it_goes_on_the_same(tmp_path, field):
+    """While it is scored, too: that step's weights are there, its score is not."""
+    config = FitConfig(steps=30, every=10)
+    calls = []
+
+    def stop_at(function, n):
+        def called(*arguments):
+            calls.append(0)
+            if len(calls) == n:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        return called
+
+    def validate(model):
+        return -float(model[0].weight.detach().abs().sum())
+
+    parts = {"validate": validate, "batches": batches}
+    expected = fit(whole := linear(), loss=loss, config=config, **parts)
+    stopping = parts | {field: stop_at(parts[field], {"validate": 2, "batches": 17}[field])}
+    with pytest.raises(KeyboardInterrupt):
+        fit(linear(), loss=loss, config=config, checkpoint=tmp_path / "run.pt", **stopping)
+    history = fit(resumed := linear(), loss=loss, config=config, checkpoint=tmp_path / "run.pt", **parts)
+    for found, value in zip(history, expected, strict=True):
+        np.testing.assert_array_equal(found, value)
+    torch.testing.assert_close(resumed[0].weight, whole[0].weight, rtol=0, atol=0)
 
 
 def test_finished_training_is_not_trained_again(tmp_path):
