@@ -26,6 +26,11 @@ def write_table(name: str, rows: list[dict], command: str) -> None:
         writer.writeheader()
         writer.writerows(rows)
     part.replace(RESULTS / f"{name}.csv")
+    show_table(rows)
+
+
+def show_table(rows: list[dict]) -> None:
+    """Print ``rows`` in columns."""
     widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
     for row in [{key: key for key in rows[0]}, *rows]:
         print("  ".join(str(row[key]).ljust(width) for key, width in widths.items()))

@@ -6,10 +6,11 @@ movie. What a program scored on a movie is kept, where a folder is named for it,
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,16 @@ class Bench:
                 part.write_text(json.dumps(scores))
                 part.replace(path)
         return scores
+
+
+def add_options(parser: argparse.ArgumentParser, programs: Iterable[str], columns: Iterable[str]) -> None:
+    """Options of a script that has a bench."""
+    columns = tuple(columns)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--peer-movies", type=int, default=2, help="movies of each column for suite2p")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the scores of each movie, and read what is there")
+    parser.add_argument("--programs", nargs="*", choices=tuple(programs), help="only measure and keep these; writes no table")
+    parser.add_argument("--columns", nargs="*", choices=columns, default=columns, help="of --programs")
 
 
 def mean_sd(found: list[Scores], name: str) -> str:

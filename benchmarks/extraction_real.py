@@ -14,10 +14,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from _table import write_table
+from extraction import OURS, PEER
 from peers import run_suite2p
 from scipy import ndimage
 from scipy.sparse import diags, linalg
@@ -39,7 +40,18 @@ SEEN_CORRELATION = 0.7
 BLOCK_S = 20.0
 ACTIVE_SNR = 8.0
 
+N_DRAWS = 20
+
 Detector = Callable[[Movie], Detection]
+Finder = Callable[[Movie], Footprints]
+
+
+class Neurofinder(NamedTuple):
+    """What each program found in the crop (chance: in each draw), the labelled regions, and which are active."""
+
+    found: dict[str, list[Footprints]]
+    truth: Footprints
+    active: np.ndarray
 
 
 def detect_cnmf(movie: Movie) -> Detection:
@@ -87,21 +99,45 @@ def random_discs(shape: tuple[int, int], n: int, diameter_px: float, rng: np.ran
     return Footprints.from_images(np.stack([(np.hypot(y - cy, x - cx) <= diameter_px / 2) for cy, cx in centres]))
 
 
-def neurofinder(folder: Path) -> list[dict[str, Any]]:
-    """Score the Neurofinder crop."""
+def by_pipeline(**settings: Any) -> Finder:
+    """Return the whole two-photon pipeline with these settings, for the cells that it accepts."""
+
+    def find(movie: Movie) -> Footprints:
+        results: Results = run(movie, PipelineConfig.for_modality("2p", **settings))
+        return results.footprints.select(results.cells["accepted"].to_numpy(bool))
+
+    return find
+
+
+def find_neurofinder(folder: Path, finders: dict[str, Finder]) -> Neurofinder:
+    """Find cells in the Neurofinder crop by ``finders``, by suite2p and by chance."""
     movie = io.load_movie(folder / "2p_neurofinder_7hz.tif", fs=7.0, progress=False)
     shape = movie.shape[1:]
     truth, active = load_regions(folder / "2p_neurofinder_7hz_regions.json", shape)
-    results: Results = run(movie, PipelineConfig.for_modality("2p", cnmf=CNMFConfig(max_cells=MOST_DETECTIONS)))
-    rows = [score_real("calcium_helpers", results.footprints.select(results.cells["accepted"].to_numpy(bool)), truth, active)]
+    found = {name: [find(movie)] for name, find in finders.items()}
     peer = run_suite2p(Movie(movie.frames(), fs=7.0).data, 7.0, mode="pipeline", tau=TAU_S)
     if peer is not None and peer.footprints is not None:
         best = np.sort(np.argsort(-peer.cell_probability, kind="stable")[:MOST_DETECTIONS])
-        rows.append(score_real("suite2p 1.1", peer.footprints.select(best), truth, active))
+        found[PEER] = [peer.footprints.select(best)]
     rng = np.random.default_rng(0)
-    draws = [score_real("", random_discs(shape, MOST_DETECTIONS, 12.0, rng), truth, active) for _ in range(20)]
-    chance = {key: f"{np.mean([float(draw[key]) for draw in draws]):.2f}" for key in ("recall", "precision", "F")}
-    rows.append({"program": f"{MOST_DETECTIONS} random discs (mean of 20 draws)", "detections": MOST_DETECTIONS, **chance})
+    draws = [random_discs(shape, MOST_DETECTIONS, 12.0, rng) for _ in range(N_DRAWS)]
+    return Neurofinder({**found, f"{MOST_DETECTIONS} random discs (mean of {N_DRAWS} draws)": draws}, truth, active)
+
+
+def score_neurofinder(neurofinder: Neurofinder, half: str | None = None) -> list[dict[str, Any]]:
+    """Score all of the crop, or what has its centroid in the "left" or "right" half of it."""
+
+    def inside(cells: Footprints) -> np.ndarray:
+        left = cells.centroids[:, 1] < cells.shape[1] / 2
+        return np.ones_like(left) if half is None else left == (half == "left")
+
+    here = inside(neurofinder.truth)
+    truth, active = neurofinder.truth.select(here), neurofinder.active[here]
+    rows = []
+    for name, draws in neurofinder.found.items():
+        scores = [score_real(name, cells.select(inside(cells)), truth, active) for cells in draws]
+        mean = {key: np.mean([float(score[key]) for score in scores]) for key in ("detections", "recall", "precision", "F")}
+        rows.append({"program": name, **{key: f"{value:.{0 if key == 'detections' else 2}f}" for key, value in mean.items()}})
     return rows
 
 
@@ -224,7 +260,8 @@ def main() -> None:
     folder = Path(os.environ["CALCIUM_DATA_DIR"])
     detectors = {"calcium_helpers": detect_cnmf}
     write_table("miniscope", miniscope(folder, detectors, sheet=options.sheet), COMMAND)
-    write_table("extraction_real", neurofinder(folder), COMMAND)
+    ours = {OURS: by_pipeline(cnmf=CNMFConfig(max_cells=MOST_DETECTIONS))}
+    write_table("extraction_real", score_neurofinder(find_neurofinder(folder, ours)), COMMAND)
 
 
 if __name__ == "__main__":

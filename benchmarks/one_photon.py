@@ -18,7 +18,7 @@ from pathlib import Path
 
 import one_photon_cells as cells
 from _table import write_table
-from bench import Bench, tabulate
+from bench import Bench, add_options, tabulate
 from one_photon_real import score_miniscope, show_inscopix
 from one_photon_time import scale, times
 
@@ -76,13 +76,8 @@ def run(part: str, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    programs, columns = tuple(cells.PROGRAMS), tuple(cells.COLUMNS)
     parser.add_argument("--only", choices=PARTS, help="make one part; all by default")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--peer-movies", type=int, default=2, help="movies of each column for suite2p")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the scores of each movie, and read what is there")
-    parser.add_argument("--programs", nargs="*", choices=programs, help="only measure and keep these; writes no table")
-    parser.add_argument("--columns", nargs="*", choices=columns, default=columns, help="of --programs")
+    add_options(parser, cells.PROGRAMS, cells.COLUMNS)
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the shortest is taken for the time")
     parser.add_argument("--quick", action="store_true", help="scaling on one small movie, to try the script; writes nothing")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw the miniscope's cells without a unit")

@@ -9,80 +9,43 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from anchors import anchor_1p
-from extraction import TAU_S
+from bench_time import PEER_WHOLE, QUOTED, Run, shortest, time_programs, to_counts
 from one_photon_cells import RANDOM, SEEDS
-from peers import run_cnmfe, run_suite2p
+from peers import run_cnmfe
 from scaling import BASE, FS, VARIED, in_a_process
 
 from calcium_helpers import motion, simulate
 
 OURS = {SEEDS: "seeds", RANDOM: "random", "cnmf": "detect"}
-STAGES = ("detection", "extraction")  # of suite2p's, which also classifies and infers spikes
 # CNMF-E as CaImAn 1.12 has it is not on the package index and was not run with the others. It took 248 s for this stage where
 # suite2p's whole pipeline took 29 s on the same movie, both measured together on another machine of two cores.
 CAIMAN_TO_SUITE2P = 248 / 29
-
-
-class Run(NamedTuple):
-    """Seconds, of the clock and of the processors where known, and peak memory of one run, GB."""
-
-    program: str
-    seconds: float
-    processor_s: float | None
-    gb: float | None
 
 
 def times(repeats: int) -> list[dict[str, str]]:
     """One row a program on the first movie of ``anchor_1p``; CNMF-E, which takes minutes, runs once."""
     truth = anchor_1p(0)
     movie = motion.register(truth.movie, config=motion.ONE_PHOTON).movie
-    counts = np.clip(np.rint(movie.frames()), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+    runs = time_programs(movie, truth.movie, OURS, repeats, one_photon=True)
     diameter = float(np.median(2 * np.sqrt(truth.footprints.area_px / np.pi)))
-    runs: list[Run] = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "movie.npy")
-        np.save(path, movie.frames())
-        for repeat in range(repeats + 1):  # the first compiles
-            for name, what in OURS.items():
-                found: dict[str, Any] = in_a_process(what, path, Path(folder, "out"), movie.fs)
-                if repeat:
-                    runs.append(Run(name, found["seconds"], found["processor_s"], found["anon"]))
-            runs += _run_suite2p(counts, truth.movie.data, movie.fs) if repeat else []
-            print(runs[-4:], flush=True)
-    cnmfe = run_cnmfe(counts, diameter_px=diameter)
+    cnmfe = run_cnmfe(to_counts(movie), diameter_px=diameter)
     if cnmfe is not None:
         runs.append(Run(f"CNMF-E (Inscopix {cnmfe.version})", cnmfe.seconds, cnmfe.processor_s, cnmfe.peak_mb / 1e3))
     return list(_compare(runs))
 
 
-def _run_suite2p(corrected: np.ndarray, raw: np.ndarray, fs: float) -> list[Run]:
-    """Detect in the corrected movie; and the whole pipeline from the raw one, to which quoted times are scaled."""
-    options = {"tau": TAU_S, "one_photon": True, "warm_up": True}
-    found = run_suite2p(corrected, fs, mode="extract", **options)
-    whole = run_suite2p(raw, fs, mode="pipeline", **options)
-    if found is None or whole is None:
-        return []
-    print("suite2p, s:", {name: round(seconds, 2) for name, seconds in whole.seconds.items()}, flush=True)
-    seconds, total = sum(found.seconds[stage] for stage in STAGES), whole.seconds["total_plane_runtime"]
-    return [
-        Run("suite2p 1.1", seconds, None, found.peak_mb / 1e3),
-        Run("suite2p 1.1, pipeline", total, None, whole.peak_mb / 1e3),
-    ]
-
-
 def _compare(runs: list[Run]) -> Iterator[dict[str, str]]:
     """Take the shortest run of each program, and set it beside CNMF-E and beside our factorisation."""
-    best = {run.program: run for run in sorted(runs, key=lambda run: -run.seconds)}
-    order = [name for name in dict.fromkeys(run.program for run in runs) if not name.endswith("pipeline")]
+    best = shortest(runs)
+    whole = best.pop(PEER_WHOLE, None)
     cnmfe = next((run.seconds for name, run in best.items() if name.startswith("CNMF-E")), None)
-    rows = [(best[name], "measured") for name in order]
-    if "suite2p 1.1, pipeline" in best:
-        quoted = CAIMAN_TO_SUITE2P * best["suite2p 1.1, pipeline"].seconds
-        rows.append((Run("CNMF-E (CaImAn 1.12)", quoted, None, None), "quoted, scaled by suite2p's time"))
+    rows = [(run, "measured") for run in best.values()]
+    if whole is not None:
+        rows.append((Run("CNMF-E (CaImAn 1.12)", CAIMAN_TO_SUITE2P * whole.seconds, None, None), QUOTED))
     for (name, seconds, processor_s, gb), how in rows:
         yield {
             "program": name,

@@ -58,11 +58,21 @@ def status_gb(name: str) -> float:
 
 
 def detector(what: str) -> Callable[[Movie], object]:
-    """Return the factorisation ("detect") or coordinates from "seeds" or "random" starts, code loaded and compiled."""
+    """Return a detector, code loaded and compiled.
+
+    The factorisation ("detect"), coordinates from "seeds" or "random" starts, or the network ("lstm-ista", "... on cuda").
+    """
     from calcium_helpers.models import cnmf
 
     if what == "detect":
         return cnmf.detect
+    if what.startswith("lstm-ista"):
+        from calcium_helpers.models import lstm_ista
+        from calcium_helpers.simulate import TwoPhotonConfig, two_photon
+
+        network = functools.partial(lstm_ista.detect, device=what.partition(" on ")[2] or "cpu")
+        network(two_photon(TwoPhotonConfig(n_frames=100, height=64, width=64, n_cells=3)).movie)
+        return network
     from calcium_helpers.models import one_photon
     from calcium_helpers.simulate import OnePhotonConfig
     from calcium_helpers.simulate import one_photon as simulate
@@ -103,7 +113,7 @@ def measure(what: str, path: Path, out: Path, fs: float = FS) -> dict[str, objec
 
 
 def in_a_process(what: str, path: Path, out: Path, fs: float = FS) -> dict[str, object]:
-    """Measure in a process of its own: "detect", "seeds", "random" (see ``detector``) or "pipeline"."""
+    """Measure in a process of its own: "pipeline" or one of ``detector``."""
     command = [sys.executable, __file__, "--measure", what, str(path), str(out), "--fs", str(fs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
