@@ -12,6 +12,7 @@ from anchors import crowded_2p, quarter_2p
 from bench import Bench, Field, Scores
 from columns import COLUMNS_2P
 from extraction import PEER
+from lstm_ista_train import WITHOUT
 
 from calcium_helpers.models import cnmf
 from calcium_helpers.results import Detection, Simulation
@@ -21,12 +22,10 @@ QUARTER = "same simulator, quarter"
 MAIN_COLUMNS = (*COLUMNS_2P, "crowded")
 COLUMNS: dict[str, Callable[[int], Simulation]] = {**COLUMNS_2P, "crowded": crowded_2p, QUARTER: quarter_2p}
 ABLATED = (QUARTER, "crowded", "hybrid")
-# The shipped network, told otherwise how to look at a movie; and networks trained alike for a shorter time, each without one
-# part (folders of these names below ``--networks``).
+# The shipped network, told otherwise how to look at a movie; networks without a part come from ``lstm_ista_train.py``.
 TOLD: dict[str, dict[str, Any]] = {"mean of bins": {"reduction": "mean"}, "two passes": {"n_passes": 2}}
-TRAINED = ("full, short", "without ISTA blocks", "without LSTM", "without matching")
 MAIN = (ISTA, "cnmf", PEER)
-VARIANTS = (ISTA, *TOLD, *TRAINED)
+VARIANTS = (ISTA, *TOLD, *WITHOUT)
 CELLS = (
     "F1, IoU 0.5", "precision", "recall", "of visible", "traces, all", "traces, matched", "clean, all", "clean, matched",
     "denoised, all", "denoised, matched",
@@ -47,7 +46,7 @@ def run_network(field: Field, **config: Any) -> Scores:
 
 def make_bench(seeds: list[int], peer_movies: int, folder: Path | None, *, networks: Path | None = None) -> Bench:
     """Return what runs these programs on these movies; ``networks`` holds a folder for each network trained without a part."""
-    trained = [] if networks is None else [networks / name for name in TRAINED if (networks / name).is_dir()]
+    trained = [] if networks is None else [networks / name for name in WITHOUT if (networks / name).is_dir()]
     programs: dict[str, Callable[[Field], Scores | None]] = {
         ISTA: run_network,
         "cnmf": functools.partial(bench.run_detector, cnmf.detect),
