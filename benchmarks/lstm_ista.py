@@ -1,13 +1,13 @@
 """The LSTM-ISTA network in two-photon movies: cells and traces, ablation, a real field, time, the Allen Brain Observatory.
 
 Tables ``lstm_ista`` (cells and traces of the programs in the columns of ``columns.py``, and where cells overlap),
-``lstm_ista_ablation`` (the network told otherwise, and networks trained without a part), ``lstm_ista_neurofinder`` (see
-``extraction_real.py``) and ``lstm_ista_time``. "Traces" are what a detector returns at full rate, "clean" those of the
-network's trace head, "denoised" those of deconvolution. ``--only`` makes one part; with ``--keep FOLDER`` what was measured on
-a movie is kept there and not measured again: remove files by name (``COLUMN, SEED, PROGRAM.json``) after a change. ``--half
-left`` prints the scores of one half of the Neurofinder crop: settings may be chosen on the left half. ``--abo FOLDER`` scores
-movies of the Allen Brain Observatory (see ``lstm_ista_abo.py``), and prints. Needs CALCIUM_DATA_DIR; SUITE2P_PYTHON for
-suite2p (see ``peers/__init__.py``).
+``lstm_ista_ablation`` (the network told otherwise, and networks trained without a part, see ``lstm_ista_train.py``),
+``lstm_ista_neurofinder`` (see ``extraction_real.py``) and ``lstm_ista_field`` (time and memory, see ``lstm_ista_time.py``).
+"Traces" are what a detector returns at full rate, "clean" those of the network's trace head, "denoised" those of deconvolution.
+``--only`` makes one part; with ``--keep FOLDER`` what was measured on a movie is kept there and not measured again: remove
+files by name (``COLUMN, SEED, PROGRAM.json``) after a change. ``--half left`` prints the scores of one half of the Neurofinder
+crop: settings may be chosen on the left half. ``--abo FOLDER`` scores movies of the Allen Brain Observatory (see
+``lstm_ista_abo.py``), and prints. Needs CALCIUM_DATA_DIR; SUITE2P_PYTHON for suite2p (see ``peers/__init__.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lstm_ista_time import times
 from calcium_helpers.models import cnmf
 
 COMMAND = "python benchmarks/lstm_ista.py --only"
-PARTS = ("cells", "ablation", "neurofinder", "time")
+PARTS = ("cells", "ablation", "neurofinder", "field")
 
 
 def write_cells(bench: Bench) -> None:
@@ -53,8 +53,8 @@ def run(part: str, options: argparse.Namespace) -> None:
         write_cells(make_bench(options))
     elif part == "ablation":
         write_ablation(make_bench(options))
-    elif part == "time":
-        write_table("lstm_ista_time", times(options.repeats), f"{COMMAND} time")
+    elif part == "field":
+        write_table("lstm_ista_field", times(options.repeats), f"{COMMAND} field")
     else:
         rows = score_crop(Path(os.environ["CALCIUM_DATA_DIR"]), half=options.half)
         if options.half is None:
@@ -80,7 +80,10 @@ def main() -> None:
     if "CALCIUM_DATA_DIR" not in os.environ:
         parser.error("set CALCIUM_DATA_DIR: recordings and what the hybrid movies are made of lie there")
     if options.programs is not None:
-        found = make_bench(options).rows(tuple(options.programs), tuple(options.columns))
+        bench = make_bench(options)
+        if missing := [name for name in options.programs if name not in bench.programs]:
+            parser.error(f"no folder of --networks is called {' or '.join(missing)}: train it by lstm_ista_train.py")
+        found = bench.rows(tuple(options.programs), tuple(options.columns))
         show_table(tabulate(found, cells.CELLS))
         return
     for part in PARTS if options.only is None else (options.only,):
