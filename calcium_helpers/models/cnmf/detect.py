@@ -120,12 +120,12 @@ def _judge(whitened: np.ndarray, components: refine.Components, diameter_px: flo
     snr, contrast = peak_snr(components.traces)
     consistency = refine.estimate_consistency(whitened, components)
     area = np.diff(components.footprints.indptr)
-    compactness = _compactness(components.footprints, whitened.shape[1:])
+    roundness = compactness(components.footprints, whitened.shape[1:])
     least, most = plausible_area(diameter_px)
     reason = np.full(len(snr), "", dtype=object)
     reason[(area < least) | (area > most)] = "size"
-    reason[compactness < config.min_compactness] = "not compact"
-    reason[(contrast < config.min_contrast) & (compactness < ROUND)] = "rises and falls like background"
+    reason[roundness < config.min_compactness] = "not compact"
+    reason[(contrast < config.min_contrast) & (roundness < ROUND)] = "rises and falls like background"
     reason[consistency < config.min_consistency] = "not found again in both halves"
     reason[snr < config.min_snr] = "low SNR"
     if config.max_cells is not None:
@@ -138,7 +138,7 @@ def _judge(whitened: np.ndarray, components: refine.Components, diameter_px: flo
             "snr": snr,
             "contrast": contrast,
             "consistency": consistency,
-            "compactness": compactness,
+            "compactness": roundness,
             "area_px": area,
         },
         index=pd.RangeIndex(len(snr), name="id"),
@@ -159,8 +159,8 @@ def peak_snr(traces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return peak / noise, peak / np.maximum(below, 1e-6)
 
 
-def _compactness(footprints: sparse.csr_matrix, shape: tuple[int, ...]) -> np.ndarray:
-    """Area over that of the disc with the same moment of inertia, shape (N,)."""
+def compactness(footprints: sparse.csr_matrix, shape: tuple[int, ...]) -> np.ndarray:
+    """Area of each footprint (N, H*W) over that of the disc with the same moment of inertia, shape (N,): 1 for a disc."""
     result = np.ones(footprints.shape[0])
     for row, (start, stop) in enumerate(zip(footprints.indptr[:-1], footprints.indptr[1:], strict=True)):
         y, x = np.divmod(footprints.indices[start:stop], shape[1])

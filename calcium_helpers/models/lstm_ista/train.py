@@ -1,0 +1,149 @@
+"""Train LSTM-ISTA on simulated fields, with everything that makes it again in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from calcium_helpers import metrics
+from calcium_helpers.containers import Footprints
+from calcium_helpers.io.save import atomic_path
+from calcium_helpers.models._base import WEIGHTS, load_model, save_model
+from calcium_helpers.models.lstm_ista.config import PROFILES, NetworkConfig, TrainConfig
+from calcium_helpers.models.lstm_ista.fields import SEEN, Batch, Field, draw_field, tile_batches
+from calcium_helpers.models.lstm_ista.losses import lstm_ista_loss
+from calcium_helpers.models.lstm_ista.network import LSTMISTA
+from calcium_helpers.models.lstm_ista.slots import one_a_cell, read_slots
+from calcium_helpers.training import History, fit
+
+N_VALIDATION = 12
+VALIDATION = 1_000_000  # added to the seed: fields of validation are of no training
+SURE = 0.5
+
+
+class Trained(NamedTuple):
+    """A network in ``eval`` mode and what its training went through."""
+
+    model: LSTMISTA
+    history: History
+
+
+def train(
+    folder: str | Path, *, profile: str = "cpu", config: TrainConfig | None = None, seed: int = 0, device: str = "cpu",
+    progress: bool = False,
+) -> Trained:  # fmt: skip
+    """Train a network, or go on where a training in the same folder stopped.
+
+    The folder gets simulated fields (``fields/``), a checkpoint, ``history.csv``, and at the end ``config.json`` and
+    ``weights.safetensors``.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made where it does not exist.
+    profile : str
+        One of ``PROFILES``.
+    config : TrainConfig, optional
+        In place of a profile.
+    seed : int
+        Of the first weights, the batches and the fields.
+    device : str
+        Where the network is trained.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile, or where the folder's training is of another configuration.
+    """
+    if config is None:
+        if profile not in PROFILES:
+            raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+        config = PROFILES[profile]
+    folder = Path(folder)
+    config = replace(config, fit=replace(config.fit, seed=seed))
+    fields = make_fields(folder / "fields", config.n_fields, seed=seed, progress=progress)
+    held_out = make_fields(folder / "fields", N_VALIDATION, seed=seed + VALIDATION, progress=progress)
+    torch.manual_seed(seed)
+    model = LSTMISTA(config.network).to(device)
+    draw = tile_batches(fields, config)
+    history = fit(
+        model, lambda rng: Batch(*(tensor.to(device) for tensor in draw(rng))),
+        lstm_ista_loss(config.weights, matching=config.matching), config=config.fit,
+        validate=lambda network: score_fields(network, held_out, device=device),
+        checkpoint=folder / "checkpoint.pt", progress=progress,
+    )  # fmt: skip
+    model.to("cpu")
+    about = {"profile": profile, "seed": seed, "steps": int(history.step[-1]), "score": round(float(history.score.max()), 4)}
+    save_model(model, folder, about=about)
+    with atomic_path(folder / "history.csv") as part:
+        pd.DataFrame(history._asdict()).to_csv(part, index=False)
+    return Trained(model, history)
+
+
+def make_fields(folder: Path, n: int, *, seed: int, progress: bool = False) -> list[Field]:
+    """Draw fields, or read those that lie in ``folder`` already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = []
+    for number in tqdm(range(n), disable=not progress, unit="field", desc="simulate"):
+        path = folder / f"{seed}_{number:04d}.npz"
+        if not path.exists():
+            with atomic_path(path) as part, open(part, "wb") as file:
+                np.savez(file, **draw_field([seed, number])._asdict())
+        with np.load(path) as saved:
+            fields.append(Field(**{name: saved[name] for name in Field._fields}))
+    return fields
+
+
+def score_fields(model: nn.Module, fields: Sequence[Field], *, device: str = "cpu") -> float:
+    """Mean F1 over fields at IoU 0.5: precision against all true cells, recall of those that are seen in the field."""
+    scores = []
+    with torch.no_grad():
+        for field in fields:
+            movie = field.movie.astype(np.float32)
+            shape = movie.shape[1:]
+            output = model(torch.from_numpy(movie[None]).to(device))
+            slots = read_slots(output, 0, shape=shape)
+            slots = slots.select(slots.presence > SURE)
+            slots = slots.select(one_a_cell(slots, movie))
+            scores.append(_f1(Footprints(slots.footprints, shape), field))
+    return float(np.mean(scores))
+
+
+def _f1(found: Footprints, field: Field) -> float:
+    """F1 of one field."""
+    whole = np.sqrt((field.profiles.astype(np.float32) ** 2).sum(axis=(1, 2)))
+    seen = whole * field.courses.max(axis=1, initial=0) > SEEN
+    truth = Footprints.from_images(field.masks)
+    precision = metrics.match_footprints(found, truth, found_level=0.0).precision
+    recall = metrics.match_footprints(found, truth.select(seen), found_level=0.0).recall
+    return 2 * precision * recall / max(precision + recall, 1e-9)
+
+
+def load_lstm_ista(folder: str | Path | None = None) -> LSTMISTA:
+    """Read a trained network; without ``folder`` the one that comes with the package.
+
+    Raises
+    ------
+    MovieFileError
+        Where a file is missing, broken or of another network.
+    """
+    return load_model(WEIGHTS / "lstm_ista" if folder is None else folder, lambda known: LSTMISTA(NetworkConfig(**known)))
+
+
+def measure_lstm_ista(*, fields: int, seed: int) -> float:
+    """Score the package's network on freshly simulated fields (see `score_fields`); what ``verify`` compares."""
+    return score_fields(load_lstm_ista(), [draw_field([seed, number]) for number in range(fields)])
