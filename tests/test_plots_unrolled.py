@@ -137,12 +137,12 @@ def test_matched_pairs_are_ringed_where_they_are():
     cost[3, 0], cost[0, 2] = np.inf, np.nan
     ax = plots.show_matching(cost, np.array([[2, 0], [0, 1]]), label="Dice loss")
     shown = ax.images[0].get_array()
-    assert shown.mask.tolist() == (~np.isfinite(cost)).tolist()
+    assert shown.mask.tolist() == (~np.isfinite(cost.T)).tolist()
     assert ax.images[0].get_clim() == (0, 11)
     rim, ring = ax.lines
-    assert np.column_stack([ring.get_ydata(), ring.get_xdata()]).tolist() == [[2, 0], [0, 1]]
+    assert np.column_stack([ring.get_xdata(), ring.get_ydata()]).tolist() == [[2, 0], [0, 1]]
     assert [to_rgba(line.get_markeredgecolor()) for line in (rim, ring)] == [to_rgba(INK), to_rgba(ORANGE)]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("true cell", "slot")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("slot", "true cell")
     assert "Dice loss" in [other.get_ylabel() for other in ax.figure.axes]
 
 

@@ -73,7 +73,7 @@ def show_matching(cost: np.ndarray, pairs: np.ndarray, *, label: str = "cost", a
     cost : ndarray, shape (S, N)
         A row a slot, a column a true cell; NaN or infinity, where a slot cannot be that cell, stays blank.
     pairs : ndarray of int, shape (K, 2)
-        Rows and columns (slot, cell) that were matched, one to one: ringed.
+        Those (slot, cell) that were matched, one to one: ringed.
     label : str
         What the numbers are; names the colour bar.
     ax : Axes, optional
@@ -82,7 +82,7 @@ def show_matching(cost: np.ndarray, pairs: np.ndarray, *, label: str = "cost", a
     Returns
     -------
     Axes
-        Slots downward, cells to the right; dark is cheap.
+        Slots to the right, cells downward; dark is cheap.
 
     Raises
     ------
@@ -97,14 +97,15 @@ def show_matching(cost: np.ndarray, pairs: np.ndarray, *, label: str = "cost", a
         raise ValueError(
             f"pairs must name each of {cost.shape[0]} slots and {cost.shape[1]} cells at most once, got {pairs.tolist()}"
         )
-    ax = axes_or_new(ax, width=2 + 0.3 * cost.shape[1], height=1 + 0.3 * cost.shape[0])
+    ax = axes_or_new(ax, width=min(2 + 0.3 * len(cost), 13), height=1 + 0.3 * cost.shape[1])
     if not cost.size:
         return say(ax, "No slots or no cells to match")
-    shown = np.where(np.isfinite(cost), cost, np.nan)
+    shown = np.where(np.isfinite(cost), cost, np.nan).T
     low, high = (np.nanmin(shown), np.nanmax(shown)) if np.isfinite(shown).any() else (0, 1)
     drawn = ax.imshow(shown, cmap="cividis", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     for colour, line in ((INK, 4.0), (ORANGE, 2.0)):  # a dark rim: seen on every colour of the map
-        ax.plot(pairs[:, 1], pairs[:, 0], "o", color=colour, markersize=11, markerfacecolor="none", markeredgewidth=line)
-    ax.set(xlabel="true cell", ylabel="slot", xticks=range(cost.shape[1]), yticks=range(cost.shape[0]))
-    ax.figure.colorbar(drawn, ax=ax, label=label)
+        ax.plot(pairs[:, 0], pairs[:, 1], "o", color=colour, markersize=11, markerfacecolor="none", markeredgewidth=line)
+    ax.set(xlabel="slot", ylabel="true cell")
+    ax.locator_params(integer=True)
+    ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.02)
     return ax
