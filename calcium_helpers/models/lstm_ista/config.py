@@ -93,7 +93,7 @@ class TrainConfig:
         Slots are matched to cells by what they drew; otherwise each cell takes the slot nearest to its centre.
     """
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=6000, every=600, learning_rate=3e-3))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5600, every=400, learning_rate=3e-3))
     network: NetworkConfig = field(default_factory=NetworkConfig)
     weights: LossWeights = field(default_factory=LossWeights)
     n_fields: int = 300

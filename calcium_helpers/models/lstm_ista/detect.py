@@ -66,7 +66,7 @@ def detect(
     """
     from calcium_helpers.models.lstm_ista.clean import clean_traces  # torch takes seconds to load
     from calcium_helpers.models.lstm_ista.search import search
-    from calcium_helpers.models.lstm_ista.train import load_lstm_ista
+    from calcium_helpers.models.lstm_ista.training import load_lstm_ista
 
     config = config or LSTMISTAConfig()
     model = load_lstm_ista(config.weights)
