@@ -199,7 +199,8 @@ class LSTMISTA(nn.Module):
 
     def denoise(self, movie: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Iterate the blocks on every frame of a movie (B, T, H, W); also the mean residual of their symmetry."""
-        x = y = movie.flatten(0, 1)[:, None]
+        y = movie.flatten(0, 1)[:, None]
+        x = torch.zeros_like(y) if len(self.blocks) else y
         residual = y.new_zeros(())
         for block in self.blocks:
             x, left = block(x, y)

@@ -35,7 +35,7 @@ class _Tile(NamedTuple):
 
 def find_slots(
     model: LSTMISTA, movie: np.ndarray, *, max_bins: int, reduction: str, device: str = "cpu", batch_size: int = 1,
-    progress: bool = False,
+    core_px: int = CORE_PX, progress: bool = False,
 ) -> Found:  # fmt: skip
     """Run the network over a whitened movie.
 
@@ -51,6 +51,8 @@ def find_slots(
     device : str
     batch_size : int
         Tiles at once; it changes nothing but time and memory.
+    core_px : int
+        Side of a tile without its halo.
     progress : bool
         Show a bar.
 
@@ -62,7 +64,7 @@ def find_slots(
     if reduction == "mean":
         movie = average_bins(movie, max_bins)
     model = model.to(device).eval()
-    tiles = list(_tiles(shape))
+    tiles = list(_tiles(shape, core_px))
     parts: list[Slots] = []
     attention = np.zeros(shape, dtype=np.float32)
     with torch.no_grad(), tqdm(total=len(tiles), disable=not progress, unit="tile", desc="network") as bar:
@@ -110,11 +112,11 @@ def average_bins(movie: np.ndarray, most: int) -> np.ndarray:
     return np.add.reduceat(movie, starts, axis=0) / np.sqrt(counts, dtype=np.float32)[:, None, None]
 
 
-def _tiles(shape: tuple[int, int]) -> Iterator[_Tile]:
+def _tiles(shape: tuple[int, int], core_px: int) -> Iterator[_Tile]:
     """Cut the frame; corners lie on multiples of the slots' spacing, so that slots stand where they would in one piece."""
     cuts = []
     for n in shape:
-        count = max(1, -(-n // CORE_PX))
+        count = max(1, -(-n // core_px))
         edges = [round(n * i / count / SPACING) * SPACING for i in range(count)] + [n]
         cuts.append([
             (slice(max(a - HALO_PX, 0), min(b + HALO_PX, n)), slice(a, b)) for a, b in itertools.pairwise(edges)
