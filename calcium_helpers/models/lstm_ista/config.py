@@ -26,6 +26,8 @@ class NetworkConfig:
         Ways in which each slot attends to time.
     head : int
         Channels of the head that draws footprints.
+    calibration : tuple of float
+        Slope and offset that turn the logits of presence into those of a probability, fitted after the training.
     """
 
     n_blocks: int = 4
@@ -34,8 +36,10 @@ class NetworkConfig:
     recurrent: bool = True
     looks: int = 4
     head: int = 16
+    calibration: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "calibration", tuple(self.calibration))  # JSON knows lists only
         for name in ("filters", "hidden", "looks", "head"):
             check_positive(name, getattr(self, name), "")
         if self.n_blocks < 0:

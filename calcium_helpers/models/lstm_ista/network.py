@@ -190,6 +190,8 @@ class LSTMISTA(nn.Module):
         images = torch.cat([images, _windows(attention)], dim=2)
         drawn = [self.draw(some) for some in images.flatten(0, 1).split(SLOTS_AT_ONCE)]
         footprints, presence = (torch.cat(part) for part in zip(*drawn, strict=True))
+        slope, offset = self.config.calibration
+        presence = slope * presence + offset
         shape = images.shape[:2]
         return Output(
             seen.denoised[..., :height, :width], seen.symmetry, attention[:, 0, :height, :width],

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from scipy import optimize, special
 from torch import nn
 from tqdm import tqdm
 
@@ -21,7 +22,7 @@ from calcium_helpers.models.lstm_ista.config import PROFILES, NetworkConfig, Tra
 from calcium_helpers.models.lstm_ista.fields import SEEN, Batch, Field, draw_field, tile_batches
 from calcium_helpers.models.lstm_ista.losses import lstm_ista_loss
 from calcium_helpers.models.lstm_ista.network import LSTMISTA
-from calcium_helpers.models.lstm_ista.slots import one_a_cell, read_slots
+from calcium_helpers.models.lstm_ista.slots import LEAST_PRESENCE, Slots, one_a_cell, read_slots
 from calcium_helpers.training import History, fit
 
 N_VALIDATION = 12
@@ -87,11 +88,37 @@ def train(
         checkpoint=folder / "checkpoint.pt", progress=progress,
     )  # fmt: skip
     model.to("cpu")
+    calibrate(model, held_out)
     about = {"profile": profile, "seed": seed, "steps": int(history.step[-1]), "score": round(float(history.score.max()), 4)}
     save_model(model, folder, about=about)
     with atomic_path(folder / "history.csv") as part:
         pd.DataFrame(history._asdict()).to_csv(part, index=False)
     return Trained(model, history)
+
+
+def calibrate(model: LSTMISTA, fields: Sequence[Field]) -> None:
+    """Turn presence into a probability: logistic in its logit, fitted to whether slots drew a true cell (IoU 0.5).
+
+    Only the best slot of each cell counts. The fit leaves the order of slots as it is.
+    """
+    model.config = replace(model.config, calibration=(1.0, 0.0))
+    logits, true = [], []
+    for field in fields:
+        slots = _find(model, field, least=LEAST_PRESENCE)
+        truth = Footprints.from_images(field.masks)
+        pairs = metrics.match_footprints(Footprints(slots.footprints, truth.shape), truth, found_level=0.0).pairs
+        logits.append(special.logit(slots.presence))
+        true.append(np.isin(np.arange(len(slots.presence)), pairs[:, 0]))
+    x, y = np.concatenate(logits).astype(np.float64), np.concatenate(true)
+    if not 0 < y.sum() < len(y):
+        return  # nothing to compare with
+
+    def entropy(line: np.ndarray) -> float:
+        z = np.exp(line[0]) * x + line[1]
+        return float(np.logaddexp(0, np.where(y, -z, z)).mean())
+
+    slope, offset = optimize.minimize(entropy, np.zeros(2), method="Nelder-Mead").x
+    model.config = replace(model.config, calibration=(float(np.exp(slope)), float(offset)))
 
 
 def make_fields(folder: Path, n: int, *, seed: int, progress: bool = False) -> list[Field]:
@@ -111,16 +138,20 @@ def make_fields(folder: Path, n: int, *, seed: int, progress: bool = False) -> l
 def score_fields(model: nn.Module, fields: Sequence[Field], *, device: str = "cpu") -> float:
     """Mean F1 over fields at IoU 0.5: precision against all true cells, recall of those that are seen in the field."""
     scores = []
-    with torch.no_grad():
-        for field in fields:
-            movie = field.movie.astype(np.float32)
-            shape = movie.shape[1:]
-            output = model(torch.from_numpy(movie[None]).to(device))
-            slots = read_slots(output, 0, shape=shape)
-            slots = slots.select(slots.presence > SURE)
-            slots = slots.select(one_a_cell(slots, movie))
-            scores.append(_f1(Footprints(slots.footprints, shape), field))
+    for field in fields:
+        slots = _find(model, field, least=SURE, device=device)
+        scores.append(_f1(Footprints(slots.footprints, field.movie.shape[1:]), field))
     return float(np.mean(scores))
+
+
+def _find(model: nn.Module, field: Field, *, least: float, device: str = "cpu") -> Slots:
+    """Slots of at least some presence, one a cell, in one field."""
+    movie = field.movie.astype(np.float32)
+    with torch.no_grad():
+        output = model(torch.from_numpy(movie[None]).to(device))
+    slots = read_slots(output, 0, shape=movie.shape[1:])
+    slots = slots.select(slots.presence > least)
+    return slots.select(one_a_cell(slots, movie))
 
 
 def _f1(found: Footprints, field: Field) -> float:
