@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from calcium_helpers import __version__
 from calcium_helpers.cli.options import add_report
 from calcium_helpers.cli.spikes import add_spikes, run_spikes
+from calcium_helpers.cli.train import add_train, run_train
 from calcium_helpers.cli.verify import run_verify
 
 EPILOG = """examples:
@@ -28,6 +29,8 @@ EPILOG = """examples:
       the same from a table: path, fs, modality, channel, ...
   calcium-helpers spikes traces.csv --fs 30 -o spikes.csv
       firing rates from a table of dF/F, one column a cell
+  calcium-helpers train lstm-ista -o network/
+      train a network anew, on simulated movies, in hours
   calcium-helpers list
       recordings known by name
 """
@@ -35,6 +38,7 @@ EPILOG = """examples:
 OPTION_OF = {
     "max_memory_gb": "--max-memory", "register_on": "--register-on", "regions": "--rois",
     "false_positives_per_min": "--false-positives", "fs": "--fs",
+    "steps": "--steps",
 }  # fmt: skip
 """What users of the command line know an argument as."""
 
@@ -87,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_report(commands).set_defaults(run=_report)
     add_spikes(commands).set_defaults(run=run_spikes)
+    add_train(commands).set_defaults(run=run_train)
     listing = commands.add_parser("list", help="list the recordings known by name")
     listing.set_defaults(run=_list)
     fetching = commands.add_parser("fetch", help="download a recording, compared with its hash")

@@ -30,7 +30,7 @@ COLUMNS = ("path", "status", "message", "cells", "seconds", "report")
 NOT_IN_A_TABLE = {"movies", "out", "run", "quiet", "verbose", "dry_run", "preview"}
 GROUPS = {"condition", "subject"}
 """Columns of a table that are no options: what `comparison.html` compares."""
-FILES = ("path", "rois", "stimuli")
+FILES = ("path", "rois", "stimuli", "model")
 YES, NO = {"1", "yes", "true", "x"}, {"0", "no", "false"}
 LOG, STAMP = "log.txt", "done.json"
 

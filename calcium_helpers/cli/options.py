@@ -17,7 +17,7 @@ ROIS = """your own regions in the place of detection: label image or stack of ma
 or an earlier results.h5. They must lie as in the motion-corrected movie (--no-motion if yours is corrected already)"""
 
 DETECTOR = """how cells are found: by matrix factorisation (cnmf, the default), or, with --modality 1p, by points that learn to
-sit in the centres of cells (coordinates), each with a confidence"""
+sit in the centres of cells (coordinates), or, with --modality 2p, by a trained network (lstm-ista), each with a confidence"""
 
 FALSE_POSITIVES = "events a minute that noise alone may set off in each cell (default: 0.1)"
 
@@ -52,15 +52,16 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     steps.add_argument("--rigid", action="store_true", help="one shift a frame, no piecewise refinement")
     steps.add_argument("--no-bidiphase", action="store_true", help="leave the offset of forward and backward lines alone")
     steps.add_argument("--denoise", action="store_true", help="take traces from a denoised movie (cells are found without)")
-    steps.add_argument("--detector", choices=("cnmf", "coordinates"), default="cnmf", help=DETECTOR)
+    steps.add_argument("--detector", choices=("cnmf", "coordinates", "lstm-ista"), default="cnmf", help=DETECTOR)
     steps.add_argument("--diameter-px", type=float, metavar="PX", help="diameter of a cell; estimated where not given")
     steps.add_argument("--max-cells", type=int, metavar="N", help="keep at most so many cells, the best")
+    steps.add_argument("--model", metavar="FOLDER", help="of --detector lstm-ista: a network of your own (see train)")
     steps.add_argument("--rois", metavar="FILE", help=ROIS)
     steps.add_argument("--neuropil", type=_share, metavar="SHARE", help="of the surrounding light to take out: 0..1, or fit")
     steps.add_argument("--false-positives", type=float, default=0.1, metavar="RATE", help=FALSE_POSITIVES)
     steps.add_argument("--spikes", choices=("oasis", "net"), default="oasis", help=SPIKES)
     steps.add_argument("--stimuli", metavar="FILE", help=STIMULI)
-    steps.add_argument("--device", default="cpu", help="cpu or cuda (motion correction, --detector coordinates)")
+    steps.add_argument("--device", default="cpu", help="cpu or cuda (motion correction, --detector coordinates and lstm-ista)")
     steps.add_argument("--save-movie", action="store_true", help="also write motion_corrected.tif")
     trial = report.add_argument_group("before a long run")
     trial.add_argument("--preview", type=_seconds, metavar="S", help="only the first S seconds, into preview/ below --out")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from calcium_helpers import manifest, pipeline
+from calcium_helpers.cli.estimates import free_gb, say_duration
 from calcium_helpers.containers import Movie
 from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.io import load_movie
@@ -111,6 +111,8 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
     """Turn options into a configuration of the pipeline."""
     if options.rois is not None and (options.max_cells is not None or options.diameter_px is not None):
         raise ValueError("--max-cells and --diameter-px are for finding cells, --rois gives them: leave one of them out")
+    if options.model is not None and (options.detector != "lstm-ista" or options.rois is not None):
+        raise ValueError("--model is the network of --detector lstm-ista, which does not run here: leave it out")
     cells = {"diameter_px": options.diameter_px, "max_cells": options.max_cells}
     config = PipelineConfig.for_modality(
         modality,
@@ -123,6 +125,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         denoise=DenoiseConfig() if options.denoise else None,
         cnmf=CNMFConfig(**cells),
         coordinates=CoordinatesConfig(**cells),
+        **({"lstm_ista": _network_config(**cells, weights=options.model)} if options.detector == "lstm-ista" else {}),
     )
     if options.no_motion or config.motion is None:
         return replace(config, motion=None)
@@ -132,6 +135,12 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         bidiphase=config.motion.bidiphase and not options.no_bidiphase,
     )
     return replace(config, motion=motion)
+
+
+def _network_config(**settings: Any) -> Any:
+    from calcium_helpers.models.lstm_ista import LSTMISTAConfig  # torch takes seconds to load
+
+    return LSTMISTAConfig(**settings)
 
 
 def _preview(job: Job, seconds: float) -> Job:
@@ -162,27 +171,19 @@ def _size(movie: Movie) -> str:
 
 def _takes(plan: Plan) -> str:
     """Say about what a run takes."""
-    return f"about {_duration(plan.seconds)}, {plan.memory_gb:.1f} GB of memory, {plan.disk_gb:.1f} GB on disk"
-
-
-def _duration(seconds: float) -> str:
-    """Round a time as an estimate deserves."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s or less"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"about {say_duration(plan.seconds)}, {plan.memory_gb:.1f} GB of memory, {plan.disk_gb:.1f} GB on disk"
 
 
 def _steps(plan: Plan, out: Path) -> str:
     """List the steps of a plan, and the space there is for it."""
     width = max(map(len, plan.steps["step"]))
     lines = [
-        f"  {step:<{width}}  {'found from an earlier run' if found else f'about {_duration(seconds)}'}"
+        f"  {step:<{width}}  {'found from an earlier run' if found else f'about {say_duration(seconds)}'}"
         for step, found, seconds in zip(*(plan.steps[name] for name in ("step", "found", "seconds")), strict=True)
     ]
-    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    free_gb = shutil.disk_usage(there).free / 1e9
-    lines.append(f"{free_gb:.1f} GB are free on that disk; --max-memory could be {plan.least_gb:.1f}GB or more")
-    if free_gb < plan.disk_gb:
+    free = free_gb(out)
+    lines.append(f"{free:.1f} GB are free on that disk; --max-memory could be {plan.least_gb:.1f}GB or more")
+    if free < plan.disk_gb:
         lines.append("note: the disk is too small for this run")
     return "\n".join([*lines, "nothing was written; times are scaled from a machine with two cores"])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from calcium_helpers.containers import Movie
 from calcium_helpers.models import cnmf, one_photon
 from calcium_helpers.results import Detection
 
@@ -27,6 +28,12 @@ def field_of(name: str) -> str:
     return name.replace("-", "_")
 
 
+def _detect_lstm_ista(movie: Movie, **arguments: Any) -> Detection:
+    from calcium_helpers.models.lstm_ista import detect  # torch takes seconds to load
+
+    return detect(movie, **arguments)
+
+
 DETECTORS = {
     "cnmf": Detector(
         cnmf.detect,
@@ -42,5 +49,14 @@ DETECTORS = {
         "changes in the movie beside its glow. They are merged, dropped, split and added until nothing changes, and each ends "
         "with a confidence (after an idea of Teng, Putti, Schneider, Lippert and Stober).",
         ("seed", "device"),
+    ),
+    "lstm-ista": Detector(
+        _detect_lstm_ista,
+        ("2p",),
+        "Cells were found by a network (LSTM-ISTA) trained on simulated two-photon movies: unrolled steps of sparse coding "
+        "clean each frame, a recurrent layer carries time, and slots on a grid each draw a footprint and say how sure they are "
+        "that a cell is there (an implementation after the idea of Zhang et al. 2024, DeepCaImX, Nature Machine Intelligence, "
+        "doi:10.1038/s42256-024-00892-w).",
+        ("device",),
     ),
 }

@@ -29,8 +29,11 @@ NANOSECONDS = {
 }
 """Time a pixel and frame on two threads, by benchmarks/scaling.py; slower disks and processors take longer."""
 
-NANOSECONDS_A_BIN = {"cnmf": 360.0, "coordinates": 450.0}
+NANOSECONDS_A_BIN = {"cnmf": 360.0, "coordinates": 450.0, "lstm-ista": 100.0}
 """Time a pixel and bin that detection takes beside, by detector: in movies of 8 to 40 Hz."""
+
+NANOSECONDS_SEEN = 700.0
+"""Time a pixel and bin that a network is shown, with the halo of its tile."""
 
 MICROSECONDS_A_SAMPLE = 20.0
 """Time a cell and frame for dF/F, spikes and tables."""
@@ -47,12 +50,17 @@ PIXELS_A_CELL = 1750
 BASE_GB = 0.35
 """Libraries, compiled code and the report's pictures."""
 
-COPIES_OF_A_CHUNK, COPIES_OF_BINS, BYTES_A_SAMPLE, IMAGES_BYTES = 4, {"cnmf": 2, "coordinates": 6, "denoise": 2}, 60, 16 * 8
-"""Of a chunk of frames, of the binned movie (coordinates: where cells are too small to pool pixels), a cell and frame, and a
-pixel: what lies in memory at a time."""
+COPIES_OF_A_CHUNK, BYTES_A_SAMPLE, IMAGES_BYTES = 4, 60, 16 * 8
+"""Of a chunk of frames, a cell and frame, and a pixel: what lies in memory at a time."""
+
+COPIES_OF_BINS = {"cnmf": 2, "coordinates": 6, "lstm-ista": 2, "denoise": 2}
+"""Of the binned movie (coordinates: where cells are too small to pool pixels)."""
 
 COPIES_OF_A_TILE = 6
 """Detection scores the field in tiles, one a thread, with some pixels around each, and copies each a few times."""
+
+TORCH_GB, BYTES_SEEN, SHOWN_PX = 0.2, 85, 216
+"""PyTorch; what a network makes of a pixel and bin; side of the tile that it is shown at a time, with its halo."""
 
 SAMPLED_FRAMES = 200
 """Frames on which the correction of motion is judged."""
@@ -129,6 +137,10 @@ def check_request(
     if given.regions is None and config.detector == "rois":
         raise ValueError('detector "rois" needs regions, got none: give them, or the name of another detector')
     given.check(movie, config)
+    if given.regions is None and config.detector == "lstm-ista" and config.detector_config.weights is not None:
+        from calcium_helpers.models.lstm_ista import load_lstm_ista  # torch takes seconds to load
+
+        load_lstm_ista(config.detector_config.weights)
     if save_movie and out is None:
         raise ValueError("save_movie needs out, the folder to write motion_corrected.tif to")
     if out is not None and Path(out).is_file():
@@ -159,8 +171,10 @@ def _seconds(movie: Movie, config: PipelineConfig, given: Given, n_cells: int) -
     if quality:
         seconds["motion quality"] = quality
     if given.regions is None:
-        of_bins = _n_bins(movie, config) * height * width / 1e9
-        seconds["detect"] = NANOSECONDS["detect"] * of_all + NANOSECONDS_A_BIN[config.detector] * of_bins
+        a_pixel = NANOSECONDS_A_BIN[config.detector] * _n_bins(movie, config)
+        if config.detector == "lstm-ista":
+            a_pixel += NANOSECONDS_SEEN * _n_shown(movie, config) * config.detector_config.n_passes
+        seconds["detect"] = NANOSECONDS["detect"] * of_all + a_pixel * height * width / 1e9
     if config.denoise is not None:
         seconds["denoise"] = NANOSECONDS["denoise"] * of_all
     seconds["traces"] = NANOSECONDS["extract"] * of_all + MICROSECONDS_A_SAMPLE * n_cells * n_frames / 1e6
@@ -177,6 +191,11 @@ def _n_bins(movie: Movie, config: PipelineConfig) -> int:
     """How many bins of frames the detector looks at."""
     per_bin = max(1, round(config.detector_config.decay_s * movie.fs / 2))
     return min(movie.n_frames // per_bin + 1, MAX_BINS)
+
+
+def _n_shown(movie: Movie, config: PipelineConfig) -> int:
+    """How many of them a network is shown at a time."""
+    return min(_n_bins(movie, config), config.detector_config.max_bins)
 
 
 def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: float | None) -> float:
@@ -196,7 +215,11 @@ def _memory_gb(movie: Movie, config: PipelineConfig, given: Given, limit_gb: flo
         window_s = min(config.denoise.window_s, movie.duration_s)
         bins = max(bins, round(COPIES_OF_BINS["denoise"] * 4 * window_s / (config.denoise.transient_s / 2)))
     traces = BYTES_A_SAMPLE * _n_cells(movie, given) * n_frames
+    network = 0.0
+    if given.regions is None and config.detector == "lstm-ista":
+        network = TORCH_GB + BYTES_SEEN * min(height, SHOWN_PX) * min(width, SHOWN_PX) * _n_shown(movie, config) / 1e9
     return (
         BASE_GB
+        + network
         + (IMAGES_BYTES * height * width + max(chunks, template * height * width, bins * height * width + tiles, traces)) / 1e9
     )

@@ -55,7 +55,7 @@ def run(
         Folder for ``results.h5`` and for the intermediates in ``work/``: a second run with the same movie and parameters
         resumes after the last finished step. Nothing is written where it is not given.
     device : str
-        "cpu", or "cuda" for motion correction, and detection by learnable coordinates, on a GPU.
+        "cpu", or "cuda" for motion correction, and detection by learnable coordinates or a network, on a GPU.
     max_memory_gb : float, optional
         About how much memory the process may take, GB (10**9 bytes), not counting files mapped into memory, which the system
         takes back when memory is short. Frames are then read in smaller chunks, and large arrays lie in unnamed files.

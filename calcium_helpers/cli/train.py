@@ -1,0 +1,148 @@
+"""``calcium-helpers train lstm-ista -o FOLDER``: train a network of the package anew, on movies that are simulated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from calcium_helpers.cli.estimates import free_gb, say_duration
+from calcium_helpers.io.save import atomic_path
+
+if TYPE_CHECKING:
+    from calcium_helpers.training import History
+
+PROFILES = ("cpu", "gpu")
+STAMP = "training.json"
+"""What was asked for, so that a folder is not shared by two trainings."""
+
+
+class Cost(NamedTuple):
+    """What a training takes, about: seconds before the first step, seconds a step, memory and disk in GB (10**9 bytes)."""
+
+    start_s: float
+    step_s: float
+    memory_gb: float
+    disk_gb: float
+
+
+class Network(NamedTuple):
+    """A network that can be trained.
+
+    ``module`` has ``PROFILES`` of configurations with a field ``fit``, and ``train(folder, *, profile, config, seed, device,
+    progress)`` that returns the model and its ``History``, goes on from what an earlier training left in the folder, and writes
+    ``config.json``, ``weights.safetensors`` and ``history.csv`` at the end. ``costs`` are measured: "cpu" on two cores, "gpu"
+    on one. ``score`` says what the history's score is, ``use`` how the network is used.
+    """
+
+    module: str
+    costs: dict[str, Cost]
+    score: str
+    use: str
+
+
+NETWORKS = {
+    "lstm-ista": Network(
+        "calcium_helpers.models.lstm_ista",
+        {"cpu": Cost(400.0, 0.8, 2.5, 1.5), "gpu": Cost(2000.0, 0.3, 11.0, 9.5)},
+        "F1 of cells in simulated fields",
+        "calcium-helpers report MOVIE --modality 2p --detector lstm-ista --model {folder}",
+    ),
+}
+
+
+def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Add the command ``train``."""
+    train = commands.add_parser(
+        "train",
+        help="train a network of the package anew",
+        description="Train a network on simulated movies. Run again to go on where a training was stopped (Ctrl-C).",
+    )
+    train.add_argument("network", choices=tuple(NETWORKS), help="lstm-ista: cells of two-photon movies")
+    train.add_argument("-o", "--out", type=Path, required=True, help="folder of the training and of the trained network")
+    train.add_argument("--profile", choices=PROFILES, default="cpu", help="size of the training (default: cpu)")
+    train.add_argument("--steps", type=int, metavar="N", help="batches in all; those of the profile where not given")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
+    train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    train.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+    train.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
+    return train
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Train, or go on training, and say what came of it."""
+    from calcium_helpers.motion.gpu import find_device  # torch takes seconds to load
+
+    network, out = NETWORKS[options.network], options.out
+    find_device(options.device)
+    module = import_module(network.module)
+    config = module.PROFILES[options.profile]
+    if options.steps is not None:
+        config = replace(config, fit=replace(config.fit, steps=options.steps))
+    asked = {"network": options.network, "profile": options.profile, "steps": config.fit.steps, "seed": options.seed}
+    begun = _begin(out, asked)
+    if (out / "weights.safetensors").exists():
+        print(f"{out} holds this network, finished: nothing was trained. Name another folder to train one more")
+        return 0
+    print(_takes(network.costs[options.profile], asked, out, begun))
+    try:
+        _, history = module.train(
+            out, profile=options.profile, config=config, seed=options.seed, device=options.device, progress=not options.quiet
+        )
+    except KeyboardInterrupt:
+        print(f"calcium-helpers: stopped; the same command goes on from what lies in {out}", file=sys.stderr)
+        return 130
+    _draw(history, network.score, out / "history.png")
+    best = history.score[history.step == history.best_step][0]
+    print(f"{out}: {network.score} {best:.3f}, best after {history.best_step} of {history.step[-1]} steps (history.png)")
+    print(f"use it: {network.use.format(folder=out)}")
+    print("all but config.json and weights.safetensors may be deleted")
+    return 0
+
+
+def _begin(out: Path, asked: dict[str, Any]) -> bool:
+    """Note in the folder what was asked for, or make sure that it is what was asked for before; returns whether it was."""
+    if out.is_file():
+        raise ValueError(f"--out must be a folder, got the file {out}: name another one")
+    stamp = out / STAMP
+    if stamp.exists():
+        before = json.loads(stamp.read_text(encoding="utf-8"))
+        if before != asked:
+            words = ", ".join(f"{name} {value}" for name, value in before.items())
+            raise ValueError(f"{out} holds another training ({words}): name another folder")
+        return True
+    if (out / "weights.safetensors").exists():
+        raise ValueError(f"{out} holds a network that was not trained there: name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(stamp) as part:
+        part.write_text(json.dumps(asked), encoding="utf-8")
+    return False
+
+
+def _takes(cost: Cost, asked: dict[str, Any], out: Path, begun: bool) -> str:
+    """Say about what a training takes."""
+    size = "two cores" if asked["profile"] == "cpu" else "a GPU"
+    whole = say_duration(cost.start_s + cost.step_s * asked["steps"])
+    free = free_gb(out)
+    return (
+        f"{asked['network']}, profile {asked['profile']}, {asked['steps']} steps: about {whole} on {size}, "
+        f"{cost.memory_gb:.1f} GB of memory, {cost.disk_gb:.1f} GB on disk"
+        + ("; goes on where it was" if begun else "")
+        + (f"\nnote: only {free:.1f} GB are free on that disk" if free < cost.disk_gb and not begun else "")
+    )
+
+
+def _draw(history: History, score: str, path: Path) -> None:
+    """Write the picture of a training."""
+    from matplotlib.figure import Figure
+
+    from calcium_helpers.plots import show_history
+
+    figure = Figure(figsize=(6, 3), dpi=150, layout="constrained")
+    show_history(history, score=score, ax=figure.subplots())
+    with atomic_path(path) as part:
+        figure.savefig(part)
