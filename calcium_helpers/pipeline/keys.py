@@ -48,7 +48,8 @@ def name_files(movie: Movie, config: PipelineConfig, given: Given, folder: Path 
     else:
         settings = asdict(config.detector_config)
         if settings.get("weights") is not None:  # a folder may hold another network the next time
-            settings["weights"] = hashlib.sha256((Path(settings["weights"]) / "weights.safetensors").read_bytes()).hexdigest()
+            files = [Path(settings["weights"]) / name for name in ("config.json", "weights.safetensors")]
+            settings["weights"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
         seed = {"seed": config.seed} if "seed" in DETECTORS[config.detector].takes else {}
         detect = work.path("detect", {"detector": config.detector, **settings, **seed}, "npz")
     parameters = {name: getattr(config, name) for name in TRACE_PARAMETERS}
