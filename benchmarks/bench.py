@@ -95,7 +95,10 @@ def run_suite2p(field: Field, *, scorer: Scorer = score_cells) -> Scores | None:
 
 @dataclass(frozen=True)
 class Bench:
-    """Runs programs on movies of the given seeds, suite2p on the first ones; keeps what they scored in ``folder``."""
+    """Runs programs on movies of the given seeds, suite2p on the first ones; keeps what they scored in ``folder``.
+
+    What is kept of suite2p's later movies counts as well.
+    """
 
     modality: str
     columns: Mapping[str, Callable[[int], Simulation]]
@@ -111,13 +114,18 @@ class Bench:
             for count, seed in enumerate(self.seeds):
                 field = Field(self.modality, column, seed, self.columns[column])
                 for name in programs:
-                    if (name != PEER or count < self.peer_movies) and (scores := self._scores(name, field)) is not None:
+                    kept = self._path(name, field)
+                    wanted = name != PEER or count < self.peer_movies or (kept and kept.exists())
+                    if wanted and (scores := self._scores(name, field)) is not None:
                         found[column, name].append(scores)
         return {key: scores for key, scores in found.items() if scores}
 
+    def _path(self, name: str, field: Field) -> Path | None:
+        return self.folder and self.folder / f"{field.column}, {field.seed}, {name.replace('/', ' ')}.json"
+
     def _scores(self, name: str, field: Field) -> Scores | None:
         """Read what was kept, or run the program."""
-        path = self.folder and self.folder / f"{field.column}, {field.seed}, {name.replace('/', ' ')}.json"
+        path = self._path(name, field)
         if path and path.exists():
             return dict(json.loads(path.read_text()))
         scores = self.programs[name](field)

@@ -56,6 +56,8 @@ def test_what_was_measured_is_read_and_suite2p_sees_the_first_movies(tmp_path):
         assert {name: len(scores) for (_, name), scores in found.items()} == {"ours": 2, PEER: 1}
         assert [row["F1, IoU 0.5"] for row in tabulate(found, ("F1, IoU 0.5",))] == ["2.00 ± 1.00", "1.00 ± 0.00"]
     assert json.loads((tmp_path / "small, 3, ours.json").read_text()) == {"F1, IoU 0.5": 3.0}
+    (tmp_path / f"small, 3, {PEER}.json").write_text('{"F1, IoU 0.5": 0.5}')
+    assert [scores["F1, IoU 0.5"] for scores in bench.rows((PEER,), ("small",))["small", PEER]] == [1.0, 0.5]
 
 
 def test_traces_and_clean_traces_of_the_accepted_are_scored():
