@@ -135,17 +135,20 @@ class LSTMISTAConfig:
     """Keep at most this many accepted cells, the most certain ones; None for no limit."""
     min_confidence: float = 0.5
     """Least probability of being a cell, as the network sees it."""
+    min_snr: float = 4.0
+    """Smallest signal-to-noise ratio of an accepted cell, as in `CNMFConfig`."""
     max_bins: int = 200
     """Bins that the network sees of a tile at once."""
     reduction: str = "active"
-    """How a longer movie is reduced: "active" keeps the bins in which places of a tile are most active, "mean" averages."""
+    """How a longer movie is reduced: "mean" averages neighbouring bins; "active" averages at most four, and of what is still
+    more keeps those in which places of a tile are most active."""
     n_passes: int = 1
     """Passes of the network, the later ones over what the cells of the earlier ones leave."""
     weights: str | None = None
     """Folder of a network of your own; None takes the package's."""
 
     def __post_init__(self) -> None:
-        for name in ("diameter_px", "decay_s", "highpass_s", "max_cells", "max_bins", "n_passes"):
+        for name in ("diameter_px", "decay_s", "highpass_s", "max_cells", "min_snr", "max_bins", "n_passes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")

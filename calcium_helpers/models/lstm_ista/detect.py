@@ -91,6 +91,7 @@ def _accept(scores: pd.DataFrame, config: LSTMISTAConfig) -> None:
     """Add ``accepted`` and ``reason`` to the scores."""
     reason = np.full(len(scores), "", dtype=object)
     reason[scores["consistency"] < LEAST_CONSISTENCY] = "not found again in both halves"
+    reason[scores["snr"] < config.min_snr] = "low SNR"
     reason[scores["confidence"] < config.min_confidence] = f"confidence below {config.min_confidence:g}"
     if config.max_cells is not None:
         ranked = np.argsort(-scores["confidence"].to_numpy(), kind="stable")

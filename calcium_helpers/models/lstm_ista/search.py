@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from calcium_helpers.containers import Footprints
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models.cnmf import refine
 from calcium_helpers.models.cnmf.detect import compactness, peak_snr
@@ -17,9 +18,9 @@ from calcium_helpers.models.lstm_ista.fields import whiten_from_rest
 from calcium_helpers.models.lstm_ista.network import LSTMISTA
 from calcium_helpers.models.lstm_ista.slots import Slots, join_slots, one_a_cell
 from calcium_helpers.models.lstm_ista.tiles import find_slots
+from calcium_helpers.models.lstm_ista.zoom import zoom_factor
 
-USUAL_PX = 13.0
-"""Diameter, px, of the cells that the network was trained on, in the mean."""
+FRAGMENT_ROUNDS = 2  # what is left out in one gives its signal to those that the next looks at
 
 
 class Searched(NamedTuple):
@@ -36,9 +37,7 @@ def search(
     batch_size: int, progress: bool,
 ) -> Searched:  # fmt: skip
     """Find components in a prepared movie, which is changed."""
-    factor = max(1, int(diameter_px / USUAL_PX + 0.4))
-    factor = min(factor, *inside.shape)
-    rest = whiten_from_rest(pool(prepared, factor), diameter_px / factor)
+    rest = whiten_from_rest(prepared, diameter_px)
     shape = (rest.shape[1], rest.shape[2])
     slots, counts = join_slots([], shape), [0, 0]
     attention = np.zeros(shape, dtype=np.float32)
@@ -48,26 +47,37 @@ def search(
             residual = scratch_array(rest.shape)
             refine.subtract(rest, _components(rest, slots), out=residual)
         found = find_slots(
-            model, residual, max_bins=config.max_bins, reduction=config.reduction, device=device, batch_size=batch_size,
-            progress=progress,
+            model, residual, factor=zoom_factor(diameter_px), max_bins=config.max_bins, reduction=config.reduction,
+            device=device, batch_size=batch_size, progress=progress,
         )  # fmt: skip
         attention = np.maximum(attention, found.attention)
-        new = found.slots.select(_are_inside(found.slots, inside, factor))
+        new = found.slots.select(_are_inside(found.slots, inside))
         counts[0] += len(new.presence)
         new = new.select(one_a_cell(new, residual))
         slots = join_slots([slots, new], shape)
         slots = slots.select(one_a_cell(slots, rest))
+        slots = _without_fragments(rest, slots, config.min_snr)
     counts[1] = len(slots.presence)
     scores = _measure(rest, slots)
-    footprints = unpool(slots.footprints, factor, inside.shape)
-    scores["area_px"] = np.diff(footprints.indptr)
-    return Searched(footprints, scores, counts, np.kron(attention, np.ones((factor, factor), np.float32)))
+    scores["area_px"] = np.diff(slots.footprints.indptr)
+    return Searched(slots.footprints, scores, counts, attention)
 
 
 def _components(rest: np.ndarray, slots: Slots) -> refine.Components:
     """Footprints of unit norm, and their traces by least squares."""
     norms = np.sqrt(np.asarray(slots.footprints.multiply(slots.footprints).sum(axis=1)).reshape(-1))
     return refine.update_traces(rest, sparse.csr_matrix(sparse.diags(1 / np.maximum(norms, 1e-9)) @ slots.footprints))
+
+
+def _without_fragments(rest: np.ndarray, slots: Slots, min_snr: float) -> Slots:
+    """Leave out what overlaps a surer footprint and has no signal of its own once all are fitted together."""
+    for _ in range(FRAGMENT_ROUNDS):
+        masks = slots.footprints.astype(bool).astype(np.float32)
+        beside_surer = (masks @ masks.T).toarray() > 0
+        beside_surer &= slots.presence[None, :] > slots.presence[:, None]
+        weak = peak_snr(_components(rest, slots).traces)[0] < min_snr
+        slots = slots.select(np.flatnonzero(~(weak & beside_surer.any(axis=1))))
+    return slots
 
 
 def _measure(rest: np.ndarray, slots: Slots) -> pd.DataFrame:
@@ -86,43 +96,7 @@ def _measure(rest: np.ndarray, slots: Slots) -> pd.DataFrame:
     )
 
 
-def _are_inside(slots: Slots, inside: np.ndarray, factor: int) -> np.ndarray:
+def _are_inside(slots: Slots, inside: np.ndarray) -> np.ndarray:
     """Whether the centre of each footprint lies where cells may be."""
-    width = inside.shape[1] // factor
-    total = np.maximum(np.asarray(slots.footprints.sum(axis=1)).reshape(-1), 1e-9)
-    y, x = np.divmod(np.arange(slots.footprints.shape[1]), width)
-    centres = [np.asarray(slots.footprints @ axis).reshape(-1) / total for axis in (y, x)]
-    yx = [((np.rint(c) + 0.5) * factor).astype(int) for c in centres]
-    return inside[np.minimum(yx[0], inside.shape[0] - 1), np.minimum(yx[1], inside.shape[1] - 1)]
-
-
-def pool(prepared: Prepared, factor: int) -> Prepared:
-    """Average ``factor`` x ``factor`` pixels: large cells get the size that the network knows."""
-    if factor == 1:
-        return prepared
-    height, width = (n // factor for n in prepared.mean.shape)
-
-    def blocks(image: np.ndarray) -> np.ndarray:
-        cut = image[..., : height * factor, : width * factor]
-        return cut.reshape(*image.shape[:-2], height, factor, width, factor).mean(axis=(-3, -1))
-
-    binned = scratch_array((len(prepared.binned), height, width))
-    for frame, pooled in zip(prepared.binned, binned, strict=True):
-        pooled[:] = blocks(frame)
-    noise = np.sqrt(blocks(prepared.noise**2)) / factor
-    return Prepared(binned, blocks(prepared.mean), noise.astype(np.float32), prepared.frames_per_bin)
-
-
-def unpool(footprints: sparse.csr_matrix, factor: int, shape: tuple[int, ...]) -> sparse.csr_matrix:
-    """Draw pooled footprints in the frame's own pixels."""
-    if factor == 1:
-        return footprints
-    height, width = (n // factor for n in shape)
-    y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
-    used = (y < height * factor) & (x < width * factor)
-    source = (y[used] // factor) * width + x[used] // factor
-    columns = np.flatnonzero(used)
-    spread = sparse.csr_matrix(
-        (np.ones(len(columns), np.float32), (source, columns)), shape=(height * width, shape[0] * shape[1])
-    )
-    return sparse.csr_matrix(footprints @ spread)
+    y, x = np.rint(Footprints(slots.footprints, inside.shape).centroids).astype(int).T
+    return inside[y, x]

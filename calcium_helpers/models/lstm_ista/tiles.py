@@ -11,11 +11,13 @@ import torch
 from tqdm import tqdm
 
 from calcium_helpers.models.lstm_ista.network import LSTMISTA, SPACING
-from calcium_helpers.models.lstm_ista.slots import Slots, join_slots, read_slots
+from calcium_helpers.models.lstm_ista.slots import Slots, join_slots, move, read_slots
+from calcium_helpers.models.lstm_ista.zoom import Zoom
 
 CORE_PX = 176  # a slot belongs to the tile in whose core its centre lies
 HALO_PX = 20  # what a slot sees of its surroundings, and the layers below it
 PLACE_PX = 8  # side of the places whose activity is compared
+MOST_AVERAGED = 4  # bins, of half a transient each: averages of more would dilute it
 LEAST_STRENGTH = 4.0  # noise sds from which a place counts as active
 
 
@@ -32,10 +34,21 @@ class _Tile(NamedTuple):
     whole: tuple[slice, slice]
     core: tuple[slice, slice]
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Rows and columns of the whole."""
+        return tuple(part.stop - part.start for part in self.whole)
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Where the core lies in the whole."""
+        y, x = (slice(c.start - w.start, c.stop - w.start) for c, w in zip(self.core, self.whole, strict=True))
+        return y, x
+
 
 def find_slots(
-    model: LSTMISTA, movie: np.ndarray, *, max_bins: int, reduction: str, device: str = "cpu", batch_size: int = 1,
-    core_px: int = CORE_PX, progress: bool = False,
+    model: LSTMISTA, movie: np.ndarray, *, factor: float = 1.0, max_bins: int, reduction: str, device: str = "cpu",
+    batch_size: int = 1, core_px: int = CORE_PX, progress: bool = False,
 ) -> Found:  # fmt: skip
     """Run the network over a whitened movie.
 
@@ -44,6 +57,8 @@ def find_slots(
     model : LSTMISTA
     movie : ndarray, shape (B, H, W), float32
         Whitened, every pixel resting at 0.
+    factor : float
+        By how much tiles are enlarged for the network (see `zoom_factor`).
     max_bins : int
         Bins that the network sees of a tile.
     reduction : str
@@ -61,22 +76,23 @@ def find_slots(
     Found
     """
     shape = (movie.shape[1], movie.shape[2])
-    if reduction == "mean":
-        movie = average_bins(movie, max_bins)
+    group = -(-len(movie) // max_bins)
+    movie = average_bins(movie, group if reduction == "mean" else min(group, MOST_AVERAGED))
     model = model.to(device).eval()
     tiles = list(_tiles(shape, core_px))
     parts: list[Slots] = []
     attention = np.zeros(shape, dtype=np.float32)
     with torch.no_grad(), tqdm(total=len(tiles), disable=not progress, unit="tile", desc="network") as bar:
-        for group in _groups(tiles, batch_size):
-            frames = [movie[(active_bins(movie[(slice(None), *t.whole)], max_bins), *t.whole)] for t in group]
+        for together in _groups(tiles, batch_size):
+            zoom = Zoom.of(together[0].size, factor)
+            frames = [zoom.frames(movie[(active_bins(movie[(slice(None), *t.whole)], max_bins), *t.whole)]) for t in together]
             output = model(torch.from_numpy(np.stack(frames)).to(device))
-            for index, tile in enumerate(group):
-                origin = (tile.whole[0].start, tile.whole[1].start)
-                parts.append(read_slots(output, index, shape=shape, origin=origin, core=tile.core))
-                inner = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(tile.core, tile.whole, strict=True))
-                attention[tile.core] = torch.sigmoid(output.attention[index]).cpu().numpy()[inner]
-            bar.update(len(group))
+            for index, tile in enumerate(together):
+                slots = read_slots(output, index, core=tile.inner, zoom=zoom)
+                parts.append(slots._replace(footprints=move(slots.footprints, tile.whole, shape)))
+                seen = zoom.image(torch.sigmoid(output.attention[index]).cpu().numpy())
+                attention[tile.core] = seen[tile.inner]
+            bar.update(len(together))
     return Found(join_slots(parts, shape), attention)
 
 
@@ -104,9 +120,10 @@ def active_bins(movie: np.ndarray, most: int) -> np.ndarray:
     return np.flatnonzero(chosen)
 
 
-def average_bins(movie: np.ndarray, most: int) -> np.ndarray:
-    """Average neighbouring bins so that at most ``most`` remain, in units of the noise of the averages."""
-    group = -(-len(movie) // most)
+def average_bins(movie: np.ndarray, group: int) -> np.ndarray:
+    """Average ``group`` neighbouring bins at a time, in units of the noise of the averages."""
+    if group <= 1:
+        return movie
     starts = np.arange(0, len(movie), group)
     counts = np.diff(np.append(starts, len(movie)))
     return np.add.reduceat(movie, starts, axis=0) / np.sqrt(counts, dtype=np.float32)[:, None, None]
@@ -130,7 +147,7 @@ def _groups(tiles: list[_Tile], size: int) -> Iterator[list[_Tile]]:
     """Tiles of one size together, at most ``size``."""
     by_size: dict[tuple[int, ...], list[_Tile]] = {}
     for tile in tiles:
-        by_size.setdefault(tuple(part.stop - part.start for part in tile.whole), []).append(tile)
+        by_size.setdefault(tile.size, []).append(tile)
     for alike in by_size.values():
         for start in range(0, len(alike), size):
             yield alike[start : start + size]

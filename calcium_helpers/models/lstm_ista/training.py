@@ -149,8 +149,7 @@ def _find(model: nn.Module, field: Field, *, least: float, device: str = "cpu") 
     movie = field.movie.astype(np.float32)
     with torch.no_grad():
         output = model(torch.from_numpy(movie[None]).to(device))
-    slots = read_slots(output, 0, shape=movie.shape[1:])
-    slots = slots.select(slots.presence > least)
+    slots = read_slots(output, 0, core=(slice(0, movie.shape[1]), slice(0, movie.shape[2])), least=least)
     return slots.select(one_a_cell(slots, movie))
 
 
