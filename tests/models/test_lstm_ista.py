@@ -8,7 +8,6 @@ from scipy import sparse
 from calcium_helpers.containers import Traces
 from calcium_helpers.models import lstm_ista
 from calcium_helpers.models._base import save_model
-from calcium_helpers.models.cnmf.prepare import Prepared
 from calcium_helpers.models.lstm_ista import (
     LSTMISTA,
     ISTABlock,
@@ -28,9 +27,11 @@ from calcium_helpers.models.lstm_ista.clean import clean_traces
 from calcium_helpers.models.lstm_ista.fields import Batch
 from calcium_helpers.models.lstm_ista.losses import FAR_COST, windows_of
 from calcium_helpers.models.lstm_ista.network import SPACING, WINDOW
-from calcium_helpers.models.lstm_ista.search import pool, unpool
+from calcium_helpers.models.lstm_ista.search import _without_fragments
 from calcium_helpers.models.lstm_ista.slots import Slots, one_a_cell
 from calcium_helpers.models.lstm_ista.tiles import active_bins, average_bins, find_slots
+from calcium_helpers.models.lstm_ista.trace_head import trace_batches, trace_loss
+from calcium_helpers.models.lstm_ista.zoom import Zoom, zoom_factor
 from calcium_helpers.training import FitConfig, fit
 
 SMALL = NetworkConfig(n_blocks=2, filters=4, hidden=6, looks=2, head=6)
@@ -105,8 +106,9 @@ def test_frames_in_pieces_give_what_they_give_together(network, monkeypatch):
         torch.testing.assert_close(getattr(pieces, name), getattr(together, name), atol=1e-4, rtol=1e-4)
 
 
-def test_gradients_reach_every_parameter(network, batch):
+def test_gradients_reach_every_parameter(network, batch, fields):
     lstm_ista_loss()(network, batch).backward()
+    trace_loss()(network.trace_head, trace_batches([field.calcium for field in fields], 4)(np.random.default_rng(0))).backward()
     without = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     assert not without
 
@@ -151,10 +153,11 @@ def test_silent_cells_have_no_weight_and_loud_ones_have(fields):
 def test_the_order_of_cells_does_not_matter(network, fields):
     batch = tile_batches(fields[:1], TILES)(np.random.default_rng(3))
     order = torch.randperm(batch.masks.shape[1], generator=torch.Generator().manual_seed(0))
-    shuffled = batch._replace(masks=batch.masks[:, order], courses=batch.courses[:, order], weight=batch.weight[:, order])
+    shuffled = batch._replace(masks=batch.masks[:, order], weight=batch.weight[:, order])
     with torch.no_grad():
         one, other = (loss_parts(network, each) for each in (batch, shuffled))
-    for name in LossWeights.__dataclass_fields__:
+    assert set(one) <= set(LossWeights.__dataclass_fields__)
+    for name in one:
         torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-4)
 
 
@@ -236,10 +239,11 @@ def test_rare_activity_is_among_the_bins_that_are_kept():
 
 def test_averaged_bins_keep_the_unit_of_noise():
     movie = np.random.default_rng(0).standard_normal((107, 20, 20)).astype(np.float32)
-    averaged = average_bins(movie, 30)
-    assert len(averaged) <= 30
+    averaged = average_bins(movie, 4)
+    assert len(averaged) == 27
     assert averaged.std() == pytest.approx(1, abs=0.03)
-    np.testing.assert_array_equal(average_bins(movie, 107), movie)
+    np.testing.assert_array_equal(average_bins(movie, 1), movie)
+    np.testing.assert_allclose(averaged[26], movie[104:].sum(axis=0) / np.sqrt(3), rtol=1e-4, atol=1e-5)
 
 
 def test_tiles_give_what_the_whole_gives(network):
@@ -247,7 +251,7 @@ def test_tiles_give_what_the_whole_gives(network):
     torch.nn.init.constant_(network.draw.presence[2].bias, 0.0)
     movie = np.random.default_rng(0).standard_normal((12, 96, 104)).astype(np.float32)
     movie[4, 30:40, 50:60] += 20
-    whole, parts = (find_slots(network, movie, max_bins=50, reduction="active", core_px=size) for size in (200, 48))
+    whole, parts = (find_slots(network, movie, LSTMISTAConfig(), core_px=size) for size in (200, 48))
     assert len(whole.slots.presence) > 100
     inside = np.abs(np.sort(whole.slots.presence) - np.sort(parts.slots.presence))
     assert inside.max() < 1e-3
@@ -257,7 +261,7 @@ def test_tiles_give_what_the_whole_gives(network):
 def test_the_size_of_a_batch_changes_nothing(network):
     torch.nn.init.constant_(network.draw.presence[2].bias, 0.0)
     movie = np.random.default_rng(0).standard_normal((80, 64, 64)).astype(np.float32)
-    found = [find_slots(network, movie, max_bins=50, reduction="active", core_px=32, batch_size=n) for n in (1, 4)]
+    found = [find_slots(network, movie, LSTMISTAConfig(max_bins=15), core_px=32, batch_size=n) for n in (1, 4)]
     order = [np.argsort(part.slots.presence) for part in found]
     np.testing.assert_allclose(*(part.slots.presence[by] for part, by in zip(found, order, strict=True)), atol=1e-5)
     np.testing.assert_allclose(found[0].attention, found[1].attention, atol=1e-5)
@@ -276,18 +280,45 @@ def test_slots_of_one_cell_become_one_and_of_two_stay_two():
     assert one_a_cell(Slots(np.zeros(0), rows[:0]), movie).tolist() == []
 
 
-def test_pooling_and_drawing_again_are_inverse():
+@pytest.mark.parametrize("factor", [0.5, 1.4])
+def test_a_zoomed_footprint_is_drawn_back_where_it_was(factor):
+    y, x = np.mgrid[:40, :52]
+    disc = (np.hypot(y - 17.3, x - 30.1) < 8).astype(np.float32)
+    zoom = Zoom.of(disc.shape, factor)
+    larger = zoom.frames(disc[None])[0] * factor
+    assert larger.shape == (round(40 * factor), round(52 * factor))
+    assert larger.sum() == pytest.approx(disc.sum() * factor**2, rel=0.03)
+    back = zoom.footprints(sparse.csr_matrix(larger.reshape(1, -1))).toarray().reshape(disc.shape)
+    np.testing.assert_allclose(back, zoom.image(larger), atol=1e-5)
+    overlap = ((back > 0.5) & (disc > 0)).sum() / ((back > 0.5) | (disc > 0)).sum()
+    assert overlap > 0.85
+
+
+def test_cells_stand_out_of_the_noise_as_far_when_zoomed():
     rng = np.random.default_rng(0)
-    binned = rng.standard_normal((5, 13, 17)).astype(np.float32)
-    prepared = Prepared(binned, binned.mean(axis=0), np.ones((13, 17), np.float32), 3)
-    pooled = pool(prepared, 2)
-    assert pooled.binned.shape == (5, 6, 8)
-    np.testing.assert_allclose(pooled.binned[:, 2, 3], binned[:, 4:6, 6:8].mean(axis=(1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(pooled.noise, 0.5)
-    image = rng.random((1, 6, 8)).astype(np.float32)
-    drawn = unpool(sparse.csr_matrix(image.reshape(1, -1)), 2, (13, 17)).toarray().reshape(13, 17)
-    np.testing.assert_array_equal(drawn[:12, :16], np.kron(image[0], np.ones((2, 2), np.float32)))
-    assert drawn[12].sum() == drawn[:, 16].sum() == 0
+    noise = rng.standard_normal((400, 40, 40)).astype(np.float32)
+    y, x = np.mgrid[:40, :40]
+    cell = np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / (2 * 4.0**2)).astype(np.float32)
+    for factor in (0.5, 1.5):
+        zoom = Zoom.of(cell.shape, factor)
+        drawn = zoom.frames(cell[None])[0]
+        seen = np.einsum("thw,hw->t", zoom.frames(noise), drawn).std() / (drawn**2).sum() * np.sqrt((cell**2).sum())
+        assert seen == pytest.approx(1, abs=0.25)  # sd of the noise where 1 is the cell
+    assert zoom_factor(13.5) == 1
+    assert zoom_factor(6.5) == pytest.approx(2)
+
+
+def test_a_fragment_is_left_out_and_its_cell_stays():
+    rng = np.random.default_rng(0)
+    movie = rng.standard_normal((120, 30, 40)).astype(np.float32)
+    y, x = np.mgrid[:30, :40]
+    cell, other = np.hypot(y - 15, x - 12) < 6, np.hypot(y - 15, x - 21) < 6
+    for mask in (cell, other):
+        movie += (4 * (rng.random(120) < 0.1))[:, None, None] * mask
+    fragment = (np.hypot(y - 18, x - 15) < 5) & ~other
+    rows = sparse.csr_matrix(np.stack([cell, other, fragment]).reshape(3, -1).astype(np.float32))
+    kept = _without_fragments(movie, Slots(np.array([0.9, 0.8, 0.7]), rows), 4.0)
+    assert kept.presence.tolist() == [0.9, 0.8]
 
 
 def test_scaling_a_trace_scales_the_clean_one(network):
@@ -321,5 +352,5 @@ def test_settings_out_of_range_are_named():
 def test_a_gpu_gives_what_the_processor_gives(network):
     movie = np.random.default_rng(0).standard_normal((20, 64, 64)).astype(np.float32)
     torch.nn.init.constant_(network.draw.presence[2].bias, 0.0)
-    found = [find_slots(network, movie, max_bins=50, reduction="active", device=device) for device in ("cpu", "cuda")]
+    found = [find_slots(network, movie, LSTMISTAConfig(), device=device) for device in ("cpu", "cuda")]
     np.testing.assert_allclose(np.sort(found[0].slots.presence), np.sort(found[1].slots.presence), atol=1e-3)

@@ -63,7 +63,7 @@ class LossWeights:
     footprints : float
         Cross-entropy and Dice of the footprints of matched slots.
     traces : float
-        One minus correlation of the clean traces.
+        One minus correlation of the clean traces; this and the next are of the trace head alone.
     amplitude : float
         Squared error of the clean traces, relative to their power.
     """
@@ -73,7 +73,7 @@ class LossWeights:
     attention: float = 0.5
     presence: float = 1.0
     footprints: float = 1.0
-    traces: float = 0.5
+    traces: float = 1.0
     amplitude: float = 0.2
 
 
@@ -93,6 +93,8 @@ class TrainConfig:
         Frames and side of a tile.
     batch : int
         Tiles a step.
+    head_steps : int
+        Steps of the trace head, which is trained by itself afterwards.
     matching : bool
         Slots are matched to cells by what they drew; otherwise each cell takes the slot nearest to its centre.
     """
@@ -104,10 +106,11 @@ class TrainConfig:
     n_bins: int = 100
     tile_px: int = 32
     batch: int = 2
+    head_steps: int = 3000
     matching: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_fields", "n_bins", "tile_px", "batch"):
+        for name in ("n_fields", "n_bins", "tile_px", "batch", "head_steps"):
             check_positive(name, getattr(self, name), "")
 
 

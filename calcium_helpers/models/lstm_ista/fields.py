@@ -20,7 +20,6 @@ from calcium_helpers.simulate import TwoPhotonConfig, two_photon
 SIDE_PX = 112  # of a simulated field, before its border is cut
 N_BINS = 150
 SEEN, UNSEEN = 6.0, 3.0  # peak SNR of a cell that must be found, and of one that cannot be
-TRACE_FRAMES = 384
 
 
 class Field(NamedTuple):
@@ -42,18 +41,15 @@ class Batch(NamedTuple):
     """Tiles and their truth: K cells each, those that a tile lacks with ``weight`` 0.
 
     ``movie`` and ``clean`` (B, T, H, W); ``active`` (B, H, W), pixels of cells that are seen; ``masks`` (B, K, H, W);
-    ``courses`` (B, K, T), counts of the clean trace in units of noise; ``weight`` (B, K): 1 for a cell that is seen, 0 for a
-    silent one, between in between; ``traces, truth`` (N, T') full-rate traces with noise of sd 1 and without.
+    ``weight`` (B, K): 1 for a cell that is seen, 0 for a silent one, between in between, and below 0 for one that the edge
+    of the tile cuts.
     """
 
     movie: torch.Tensor
     clean: torch.Tensor
     active: torch.Tensor
     masks: torch.Tensor
-    courses: torch.Tensor
     weight: torch.Tensor
-    traces: torch.Tensor
-    truth: torch.Tensor
 
 
 def draw_field(seed: int | Sequence[int]) -> Field:
@@ -153,6 +149,11 @@ def tile_batches(fields: Sequence[Field], config: TrainConfig | None = None) -> 
     fields : sequence of Field
     config : TrainConfig, optional
         Size of a tile and of a batch.
+
+    Returns
+    -------
+    callable
+        ``draw(rng)`` gives a `Batch`.
     """
     config = config or TrainConfig()
 
@@ -162,15 +163,14 @@ def tile_batches(fields: Sequence[Field], config: TrainConfig | None = None) -> 
         padded = [
             {
                 name: np.pad(value, [(0, most - len(value))] + [(0, 0)] * (value.ndim - 1))
-                if name in ("masks", "courses", "weight")
+                if name in ("masks", "weight")
                 else value
                 for name, value in tile.items()
             }
             for tile in tiles
         ]
         stacked = {name: np.stack([tile[name] for tile in padded]) for name in padded[0]}
-        noisy, truth = draw_traces(rng, fields, 4 * config.batch)
-        return Batch(**{name: torch.from_numpy(value) for name, value in stacked.items()}, traces=noisy, truth=truth)
+        return Batch(**{name: torch.from_numpy(value) for name, value in stacked.items()})
 
     return draw
 
@@ -196,37 +196,13 @@ def _cut(rng: np.random.Generator, field: Field, config: TrainConfig) -> dict[st
     share = np.sqrt((profiles**2).sum(axis=(1, 2))) / np.maximum(whole, 1e-6)
     snr = whole * share * (courses.max(axis=1, initial=0) - np.median(courses, axis=1) if courses.size else 0)
     seen = np.clip((snr - UNSEEN) / (SEEN - UNSEEN), 0, 1).astype(np.float32)
-    area = np.maximum(masks.sum(axis=(1, 2)), 1)
-    heights = profiles.sum(axis=(1, 2)) / area
     return {
         "movie": movie,
         "clean": np.einsum("kt,khw->thw", courses, profiles, optimize=True),
         "active": (masks & (seen > 0.5)[:, None, None]).any(axis=0).astype(np.float32),
         "masks": masks.astype(np.float32),
-        "courses": (courses * heights[:, None] * np.sqrt(area)[:, None]).astype(np.float32),
         "weight": np.where(share > 0.5, seen, -seen).astype(np.float32),
     }
-
-
-def draw_traces(rng: np.random.Generator, fields: Sequence[Field], n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw full-rate traces with noise of sd 1, drift and something of another cell, and what they would be without."""
-    noisy, truth = np.zeros((2, n, TRACE_FRAMES), dtype=np.float32)
-    for row in range(n):
-        field = fields[int(rng.integers(len(fields)))]
-        if not len(field.calcium):
-            continue
-        own, other = rng.integers(len(field.calcium), size=2)
-        start = int(rng.integers(max(field.calcium.shape[1] - TRACE_FRAMES, 0) + 1))
-        window = slice(start, start + TRACE_FRAMES)
-        course, leak = np.maximum(field.calcium[own, window], 0), field.calcium[other, window]
-        peak = max(float(field.calcium[own].max()), 1e-6)
-        height = _between(rng, 1.5, 40.0)
-        n_frames = len(course)
-        truth[row, :n_frames] = course / peak * height
-        drift = ndimage.gaussian_filter1d(rng.normal(size=n_frames), 30) * np.sqrt(30 * 3.5) * rng.uniform(0, 0.6)
-        rest = leak / max(float(field.calcium[other].max()), 1e-6) * height * max(rng.uniform(-0.2, 0.2), 0)
-        noisy[row, :n_frames] = truth[row, :n_frames] + rng.normal(size=n_frames) + drift + rest
-    return torch.from_numpy(noisy), torch.from_numpy(truth)
 
 
 def _fit_in(array: np.ndarray, config: TrainConfig) -> np.ndarray:

@@ -41,6 +41,10 @@ def match_slots(output: Output, batch: Batch, *, by_footprint: bool = True) -> M
         Cells of weight 0 are left out.
     by_footprint : bool
         Otherwise each cell takes the slot nearest to its centre, whatever it drew.
+
+    Returns
+    -------
+    Matched
     """
     with torch.no_grad():
         found = []
@@ -62,7 +66,24 @@ def _assign(output: Output, masks: torch.Tensor, tile: int, by_footprint: bool) 
 
 
 def matching_cost(output: Output, masks: torch.Tensor, tile: int, *, by_footprint: bool = True) -> torch.Tensor:
-    """Cost of each slot (rows) for each cell (columns) of one tile; pairs too far apart cost ``FAR_COST``."""
+    """Compute what each slot of one tile costs for each cell.
+
+    Parameters
+    ----------
+    output : Output
+        Of the network.
+    masks : Tensor, shape (K, H, W)
+        Cells of the tile.
+    tile : int
+        Which of the batch.
+    by_footprint : bool
+        As for `match_slots`.
+
+    Returns
+    -------
+    Tensor, shape (S, K)
+        ``FAR_COST`` where slot and cell lie too far apart.
+    """
     yx = torch.stack(torch.meshgrid(*(torch.arange(n, device=masks.device) for n in masks.shape[1:]), indexing="ij"))
     centres = (masks[:, None] * yx).sum(dim=(2, 3)) / masks.sum(dim=(1, 2)).clamp(min=1)[:, None]
     distance = torch.cdist(output.corners + (WINDOW - 1) / 2, centres)
@@ -91,6 +112,11 @@ def lstm_ista_loss(weights: LossWeights | None = None, *, matching: bool = True)
     weights : LossWeights, optional
     matching : bool
         As ``by_footprint`` of `match_slots`.
+
+    Returns
+    -------
+    callable
+        ``loss(model, batch)`` gives a scalar Tensor.
     """
     weights = weights or LossWeights()
 
@@ -102,12 +128,24 @@ def lstm_ista_loss(weights: LossWeights | None = None, *, matching: bool = True)
 
 
 def loss_parts(model: LSTMISTA, batch: Batch, *, matching: bool = True) -> dict[str, torch.Tensor]:
-    """Compute each part of the loss, by its name in `LossWeights`."""
+    """Compute each part of the loss.
+
+    Parameters
+    ----------
+    model : LSTMISTA
+    batch : Batch
+    matching : bool
+        As ``by_footprint`` of `match_slots`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Scalars by their names in `LossWeights`.
+    """
     output = model(batch.movie)
     pairs = match_slots(output, batch, by_footprint=matching)
     pixels, level = windows_of_pairs(batch, output, pairs), batch.weight[pairs.tile, pairs.cell]
     drawn = output.footprints[pairs.tile, pairs.slot]
-    clean, truth = _clean_traces(model, batch, pairs, torch.sigmoid(drawn), output)
     power = batch.clean.square().mean(dim=(1, 2, 3))
     return {
         "denoising": ((output.denoised - batch.clean).square().mean(dim=(1, 2, 3)) / (power + 0.02)).mean(),
@@ -115,8 +153,6 @@ def loss_parts(model: LSTMISTA, batch: Batch, *, matching: bool = True) -> dict[
         "attention": _overlap_loss(output.attention, batch.active).mean(),
         "presence": _presence_loss(output, pairs, level),
         "footprints": _mean(_overlap_loss(drawn, pixels), level.clamp(min=0)),
-        "traces": _mean(1 - F.cosine_similarity(_centred(clean), _centred(truth), dim=1, eps=1e-3), _moves(truth)),
-        "amplitude": ((clean - truth).square().mean(dim=1) / (truth.square().mean(dim=1) + 1)).mean(),
     }
 
 
@@ -126,33 +162,6 @@ def windows_of_pairs(batch: Batch, output: Output, pairs: Matched) -> torch.Tens
     at = torch.arange(WINDOW, device=masks.device)
     y, x = (output.corners[pairs.slot][:, axis, None] + WINDOW + at for axis in (0, 1))
     return masks[torch.arange(len(masks), device=masks.device)[:, None, None], y[:, :, None], x[:, None, :]]
-
-
-def _clean_traces(
-    model: LSTMISTA, batch: Batch, pairs: Matched, drawn: torch.Tensor, output: Output
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clean and true traces: pooled over what matched slots drew, and those drawn at the full rate."""
-    seen = batch.weight[pairs.tile, pairs.cell] > 0.5
-    tile, corners, weights = pairs.tile[seen], output.corners[pairs.slot[seen]], drawn[seen].detach()
-    pooled = pool(batch.movie, tile, corners, weights)
-    truth = batch.courses[tile, pairs.cell[seen]]
-    ones = batch.movie.new_ones(len(pooled) + len(batch.traces))
-    parts = [model.trace_head(noisy, ones[: len(noisy)]) for noisy in (pooled, batch.traces)]
-    length = max(part.shape[1] for part in parts)
-    return tuple(  # type: ignore[return-value]
-        torch.cat([F.pad(part, (0, length - part.shape[1])) for part in which]) for which in (parts, (truth, batch.truth))
-    )
-
-
-def pool(movie: torch.Tensor, tile: torch.Tensor, corners: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted sums of pixels (P, T) in windows of movies (B, T, H, W), in units of their noise."""
-    padded = F.pad(movie, (WINDOW,) * 4)
-    traces = [
-        torch.einsum("thw,hw->t", padded[b, :, y + WINDOW : y + 2 * WINDOW, x + WINDOW : x + 2 * WINDOW], weight)
-        for b, (y, x), weight in zip(tile.tolist(), corners.tolist(), weights, strict=True)
-    ]
-    norms = weights.square().sum(dim=(1, 2)).clamp(min=1e-6).sqrt()
-    return torch.stack(traces) / norms[:, None] if traces else movie.new_zeros((0, movie.shape[1]))
 
 
 def _presence_loss(output: Output, pairs: Matched, level: torch.Tensor) -> torch.Tensor:
@@ -171,15 +180,6 @@ def _overlap_loss(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     drawn = torch.sigmoid(logits)
     dice = (2 * (drawn * true).sum(dim=(1, 2)) + 1) / (drawn.sum(dim=(1, 2)) + true.sum(dim=(1, 2)) + 1)
     return entropy + 1 - dice
-
-
-def _centred(traces: torch.Tensor) -> torch.Tensor:
-    return traces - traces.mean(dim=1, keepdim=True)
-
-
-def _moves(traces: torch.Tensor) -> torch.Tensor:
-    """1 for a trace with any activity, else 0."""
-    return (traces.amax(dim=1) > 0).to(traces.dtype)
 
 
 def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from calcium_helpers.models.lstm_ista.config import NetworkConfig
+from calcium_helpers.models.lstm_ista.trace_head import TraceHead
 
 SPACING = 4  # px between slots
 REACH = 3  # a slot's window reaches so many spacings beyond its own square
@@ -57,7 +58,19 @@ class _Seen(NamedTuple):
 
 
 def soft_threshold(x: torch.Tensor, threshold: torch.Tensor | float) -> torch.Tensor:
-    """Move values towards 0 by ``threshold``, those nearer to 0 than that to 0: the proximal step of sparse coding."""
+    """Move values towards 0 by a threshold, those nearer to 0 than that to 0: the proximal step of sparse coding.
+
+    Parameters
+    ----------
+    x : Tensor
+    threshold : Tensor or float
+        0 or more.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``.
+    """
     limit = torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
     return x - x.clamp(-limit, limit)
 
@@ -125,25 +138,6 @@ class ConvLSTM(nn.Module):
             h = torch.sigmoid(show) * torch.tanh(cell)
             states.append(h)
         return torch.stack(states, dim=1), (h, cell)
-
-
-class TraceHead(nn.Module):
-    """Clean traces from noisy ones by convolutions over time; scaling a trace scales the answer."""
-
-    def __init__(self, width: int = 24, dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)) -> None:
-        super().__init__()
-        self.stem = nn.Conv1d(2, width, 5, padding=2)
-        self.blocks = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in dilations)
-        self.out = nn.Conv1d(width, 1, 1)
-
-    def forward(self, traces: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Clean traces (N, T) that rest at 0 and have white noise of sd ``noise`` (N,)."""
-        scale = traces.amax(dim=1).clamp(min=1e-6).maximum(3 * noise)[:, None]
-        level = (noise[:, None] / scale).expand_as(traces)
-        x = self.stem(torch.stack([traces / scale, level], dim=1))
-        for block in self.blocks:
-            x = x + block(F.relu(x))
-        return F.relu(self.out(F.relu(x))[:, 0] + 0.01 * traces / scale) * scale
 
 
 class LSTMISTA(nn.Module):

@@ -47,8 +47,7 @@ def search(
             residual = scratch_array(rest.shape)
             refine.subtract(rest, _components(rest, slots), out=residual)
         found = find_slots(
-            model, residual, factor=zoom_factor(diameter_px), max_bins=config.max_bins, reduction=config.reduction,
-            device=device, batch_size=batch_size, progress=progress,
+            model, residual, config, factor=zoom_factor(diameter_px), device=device, batch_size=batch_size, progress=progress
         )  # fmt: skip
         attention = np.maximum(attention, found.attention)
         new = found.slots.select(_are_inside(found.slots, inside))

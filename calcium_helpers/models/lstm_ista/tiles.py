@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from calcium_helpers.models.lstm_ista.config import LSTMISTAConfig
 from calcium_helpers.models.lstm_ista.network import LSTMISTA, SPACING
 from calcium_helpers.models.lstm_ista.slots import Slots, join_slots, move, read_slots
 from calcium_helpers.models.lstm_ista.zoom import Zoom
@@ -47,7 +48,7 @@ class _Tile(NamedTuple):
 
 
 def find_slots(
-    model: LSTMISTA, movie: np.ndarray, *, factor: float = 1.0, max_bins: int, reduction: str, device: str = "cpu",
+    model: LSTMISTA, movie: np.ndarray, config: LSTMISTAConfig, *, factor: float = 1.0, device: str = "cpu",
     batch_size: int = 1, core_px: int = CORE_PX, progress: bool = False,
 ) -> Found:  # fmt: skip
     """Run the network over a whitened movie.
@@ -57,12 +58,10 @@ def find_slots(
     model : LSTMISTA
     movie : ndarray, shape (B, H, W), float32
         Whitened, every pixel resting at 0.
+    config : LSTMISTAConfig
+        Its ``max_bins`` and ``reduction``.
     factor : float
         By how much tiles are enlarged for the network (see `zoom_factor`).
-    max_bins : int
-        Bins that the network sees of a tile.
-    reduction : str
-        "active" or "mean", as in `LSTMISTAConfig`.
     device : str
     batch_size : int
         Tiles at once; it changes nothing but time and memory.
@@ -76,8 +75,8 @@ def find_slots(
     Found
     """
     shape = (movie.shape[1], movie.shape[2])
-    group = -(-len(movie) // max_bins)
-    movie = average_bins(movie, group if reduction == "mean" else min(group, MOST_AVERAGED))
+    group = -(-len(movie) // config.max_bins)
+    movie = average_bins(movie, group if config.reduction == "mean" else min(group, MOST_AVERAGED))
     model = model.to(device).eval()
     tiles = list(_tiles(shape, core_px))
     parts: list[Slots] = []
@@ -85,7 +84,9 @@ def find_slots(
     with torch.no_grad(), tqdm(total=len(tiles), disable=not progress, unit="tile", desc="network") as bar:
         for together in _groups(tiles, batch_size):
             zoom = Zoom.of(together[0].size, factor)
-            frames = [zoom.frames(movie[(active_bins(movie[(slice(None), *t.whole)], max_bins), *t.whole)]) for t in together]
+            frames = [
+                zoom.frames(movie[(active_bins(movie[(slice(None), *t.whole)], config.max_bins), *t.whole)]) for t in together
+            ]
             output = model(torch.from_numpy(np.stack(frames)).to(device))
             for index, tile in enumerate(together):
                 slots = read_slots(output, index, core=tile.inner, zoom=zoom)

@@ -23,11 +23,13 @@ from calcium_helpers.models.lstm_ista.fields import SEEN, Batch, Field, draw_fie
 from calcium_helpers.models.lstm_ista.losses import lstm_ista_loss
 from calcium_helpers.models.lstm_ista.network import LSTMISTA
 from calcium_helpers.models.lstm_ista.slots import LEAST_PRESENCE, Slots, one_a_cell, read_slots
+from calcium_helpers.models.lstm_ista.trace_head import trace_batches, trace_loss
 from calcium_helpers.training import History, fit
 
 N_VALIDATION = 12
 VALIDATION = 1_000_000  # added to the seed: fields of validation are of no training
 SURE = 0.5
+HEAD_RATE = 2e-3
 
 
 class Trained(NamedTuple):
@@ -84,10 +86,11 @@ def train(
     history = fit(
         model, lambda rng: Batch(*(tensor.to(device) for tensor in draw(rng))),
         lstm_ista_loss(config.weights, matching=config.matching), config=config.fit,
-        validate=lambda network: score_fields(network, held_out, device=device),
+        validate=lambda _: _score_calibrated(model, held_out, device=device),
         checkpoint=folder / "checkpoint.pt", progress=progress,
     )  # fmt: skip
     model.to("cpu")
+    _train_head(model, [field.calcium for field in fields], config, folder / "checkpoint_head.pt", progress)
     calibrate(model, held_out)
     about = {"profile": profile, "seed": seed, "steps": int(history.step[-1]), "score": round(float(history.score.max()), 4)}
     save_model(model, folder, about=about)
@@ -96,7 +99,25 @@ def train(
     return Trained(model, history)
 
 
-def calibrate(model: LSTMISTA, fields: Sequence[Field]) -> None:
+def _train_head(model: LSTMISTA, calcium: list[np.ndarray], config: TrainConfig, checkpoint: Path, progress: bool) -> None:
+    """Train the trace head: nothing that it learns would change the rest."""
+    how = replace(config.fit, steps=config.head_steps, every=max(1, config.head_steps // 4), learning_rate=HEAD_RATE)
+    fit(
+        model.trace_head, trace_batches(calcium), trace_loss(config.weights), config=how, checkpoint=checkpoint,
+        progress=progress,
+    )  # fmt: skip
+
+
+def _score_calibrated(model: LSTMISTA, fields: Sequence[Field], *, device: str) -> float:
+    """Score as if training ended here: presence is calibrated, and left as it was."""
+    config = model.config
+    calibrate(model, fields, device=device)
+    score = score_fields(model, fields, device=device)
+    model.config = config
+    return score
+
+
+def calibrate(model: LSTMISTA, fields: Sequence[Field], *, device: str = "cpu") -> None:
     """Turn presence into a probability: logistic in its logit, fitted to whether slots drew a true cell (IoU 0.5).
 
     Only the best slot of each cell counts. The fit leaves the order of slots as it is.
@@ -104,7 +125,7 @@ def calibrate(model: LSTMISTA, fields: Sequence[Field]) -> None:
     model.config = replace(model.config, calibration=(1.0, 0.0))
     logits, true = [], []
     for field in fields:
-        slots = _find(model, field, least=LEAST_PRESENCE)
+        slots = _find(model, field, least=LEAST_PRESENCE, device=device)
         truth = Footprints.from_images(field.masks)
         pairs = metrics.match_footprints(Footprints(slots.footprints, truth.shape), truth, found_level=0.0).pairs
         logits.append(special.logit(slots.presence))
@@ -136,7 +157,20 @@ def make_fields(folder: Path, n: int, *, seed: int, progress: bool = False) -> l
 
 
 def score_fields(model: nn.Module, fields: Sequence[Field], *, device: str = "cpu") -> float:
-    """Mean F1 over fields at IoU 0.5: precision against all true cells, recall of those that are seen in the field."""
+    """Score a network on simulated fields at IoU 0.5: precision against all true cells, recall of those that can be seen.
+
+    Parameters
+    ----------
+    model : Module
+        The network, in ``eval`` mode.
+    fields : sequence of Field
+    device : str
+
+    Returns
+    -------
+    float
+        Mean F1.
+    """
     scores = []
     for field in fields:
         slots = _find(model, field, least=SURE, device=device)
@@ -164,7 +198,17 @@ def _f1(found: Footprints, field: Field) -> float:
 
 
 def load_lstm_ista(folder: str | Path | None = None) -> LSTMISTA:
-    """Read a trained network; without ``folder`` the one that comes with the package.
+    """Read a trained network.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        With ``config.json`` and ``weights.safetensors``; the network that comes with the package where not given.
+
+    Returns
+    -------
+    LSTMISTA
+        In ``eval`` mode.
 
     Raises
     ------
@@ -175,5 +219,17 @@ def load_lstm_ista(folder: str | Path | None = None) -> LSTMISTA:
 
 
 def measure_lstm_ista(*, fields: int, seed: int) -> float:
-    """Score the package's network on freshly simulated fields (see `score_fields`); what ``verify`` compares."""
+    """Score the package's network on freshly simulated fields: what ``verify`` compares.
+
+    Parameters
+    ----------
+    fields : int
+        How many.
+    seed : int
+
+    Returns
+    -------
+    float
+        As `score_fields` gives.
+    """
     return score_fields(load_lstm_ista(), [draw_field([seed, number]) for number in range(fields)])
