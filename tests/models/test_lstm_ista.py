@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from calcium_helpers.containers import Traces
+from calcium_helpers import metrics
+from calcium_helpers.containers import Footprints, Movie, Traces
 from calcium_helpers.models import lstm_ista
 from calcium_helpers.models._base import save_model
 from calcium_helpers.models.lstm_ista import (
@@ -31,7 +32,10 @@ from calcium_helpers.models.lstm_ista.search import _without_fragments
 from calcium_helpers.models.lstm_ista.slots import Slots, one_a_cell
 from calcium_helpers.models.lstm_ista.tiles import active_bins, average_bins, find_slots
 from calcium_helpers.models.lstm_ista.trace_head import trace_batches, trace_loss
+from calcium_helpers.models.lstm_ista.training import _find
 from calcium_helpers.models.lstm_ista.zoom import Zoom, zoom_factor
+from calcium_helpers.simulate import TwoPhotonConfig
+from calcium_helpers.simulate import two_photon as simulate
 from calcium_helpers.training import FitConfig, fit
 
 SMALL = NetworkConfig(n_blocks=2, filters=4, hidden=6, looks=2, head=6)
@@ -354,3 +358,98 @@ def test_a_gpu_gives_what_the_processor_gives(network):
     torch.nn.init.constant_(network.draw.presence[2].bias, 0.0)
     found = [find_slots(network, movie, LSTMISTAConfig(), device=device) for device in ("cpu", "cuda")]
     np.testing.assert_allclose(np.sort(found[0].slots.presence), np.sort(found[1].slots.presence), atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    config = TwoPhotonConfig(n_frames=900, height=100, width=116, n_cells=26, min_distance_px=6.0, motion_px=0.0, field_px=0.0)
+    return simulate(config, seed=12)
+
+
+@pytest.fixture(scope="module")
+def found(crowded):
+    return lstm_ista.detect(crowded.movie)
+
+
+def test_cells_of_a_crowded_movie_are_found(crowded, found):
+    cells = found.accepted()
+    matching = metrics.match_footprints(cells.footprints, crowded.footprints)
+    assert matching.f1 > 0.85
+    clean = found.extras["denoised_traces"].select(found.scores["accepted"].to_numpy())
+    assert (clean.values >= 0).all()
+    correlation = metrics.trace_correlation(clean, crowded.calcium, matching).matched
+    assert correlation > 0.9
+    assert correlation > metrics.trace_correlation(cells.traces, crowded.calcium, matching).matched + 0.02
+
+
+def test_amplitudes_are_in_the_counts_of_the_movie(crowded):
+    """Twice the counts, twice the traces, the same cells."""
+    double = crowded.movie.replace(data=2.0 * crowded.movie.frames().astype(np.float32))
+    one, two = lstm_ista.detect(crowded.movie), lstm_ista.detect(double)
+    assert (one.footprints.weights.astype(bool) != two.footprints.weights.astype(bool)).nnz == 0
+    np.testing.assert_allclose(two.traces.values, 2 * one.traces.values, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(
+        two.extras["denoised_traces"].values, 2 * one.extras["denoised_traces"].values, rtol=0.01, atol=1
+    )
+
+
+def test_scores_and_funnel_speak_of_all_components(crowded, found):
+    assert len(found.scores) == len(found.footprints) == len(found.traces) == len(found.extras["denoised_traces"])
+    assert found.scores["confidence"].between(0, 1).all()
+    assert (found.scores["accepted"] == (found.scores["reason"] == "")).all()
+    counts = found.funnel.set_index("stage")["n"]
+    assert counts["slots"] >= counts["components"] == len(found.scores) >= counts["kept"] == found.scores["accepted"].sum()
+    assert found.extras["attention"].shape == crowded.movie.shape[1:]
+    three = lstm_ista.detect(crowded.movie, config=LSTMISTAConfig(max_cells=3))
+    best = found.scores[found.scores["accepted"]].nlargest(3, "confidence").index
+    assert set(three.scores.index[three.scores["accepted"]]) == set(best)
+
+
+def test_confidence_is_about_how_often_it_is_a_cell():
+    """On fields of other seeds than training and calibration saw."""
+    model = lstm_ista.load_lstm_ista()
+    confidence, true = [], []
+    for seed in range(6):
+        field = draw_field([77, seed])
+        slots = _find(model, field, least=0.1)
+        truth = Footprints.from_images(field.masks)
+        pairs = metrics.match_footprints(Footprints(slots.footprints, truth.shape), truth, found_level=0.0).pairs
+        confidence.append(slots.presence)
+        true.append(np.isin(np.arange(len(slots.presence)), pairs[:, 0]))
+    confidence, true = np.concatenate(confidence), np.concatenate(true)
+    assert confidence.mean() == pytest.approx(true.mean(), abs=0.1)
+    assert true[confidence > 0.8].mean() > 0.85
+    assert true[confidence < 0.3].mean() < 0.4
+
+
+def test_without_cells_hardly_anything_is_accepted():
+    config = TwoPhotonConfig(n_frames=400, height=80, width=90, n_cells=0, motion_px=0.0, field_px=0.0)
+    assert lstm_ista.detect(simulate(config, seed=3).movie).scores["accepted"].sum() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 30), (3, 9, 7), (60, 33, 1), (40, 24, 24)])
+def test_movies_without_change_have_no_cells(shape):
+    detection = lstm_ista.detect(Movie(np.full(shape, 7, dtype=np.uint16), fs=10.0))
+    assert detection.scores["accepted"].sum() == 0
+    assert detection.traces.values.shape == (len(detection.scores), shape[0])
+
+
+def test_cells_outside_the_valid_rectangle_do_not_count(crowded):
+    y, x = lstm_ista.detect(crowded.movie, valid=(20, 80, 30, 90)).footprints.centroids.T
+    assert ((y > 19) & (y < 81) & (x > 29) & (x < 91)).all()
+
+
+def test_large_cells_are_found_at_their_own_size():
+    config = TwoPhotonConfig(
+        n_frames=500,
+        height=160,
+        width=170,
+        n_cells=9,
+        min_distance_px=34.0,
+        radius_px=(13.0, 17.0),
+        motion_px=0.0,
+        field_px=0.0,
+    )
+    truth = simulate(config, seed=5)
+    cells = lstm_ista.detect(truth.movie, config=LSTMISTAConfig(diameter_px=30.0)).accepted()
+    assert metrics.match_footprints(cells.footprints, truth.footprints).f1 > 0.7

@@ -99,7 +99,7 @@ class TrainConfig:
         Slots are matched to cells by what they drew; otherwise each cell takes the slot nearest to its centre.
     """
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5600, every=400, learning_rate=3e-3))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5600, every=400, learning_rate=3e-3, patience=8))
     network: NetworkConfig = field(default_factory=NetworkConfig)
     weights: LossWeights = field(default_factory=LossWeights)
     n_fields: int = 300
@@ -117,11 +117,11 @@ class TrainConfig:
 PROFILES = {
     "cpu": TrainConfig(),
     "gpu": TrainConfig(
-        fit=FitConfig(steps=40_000, every=1000, learning_rate=2e-3), n_fields=2000, n_bins=160, tile_px=64, batch=16,
+        fit=FitConfig(steps=40_000, every=1000, learning_rate=2e-3, patience=8), n_fields=2000, n_bins=160, tile_px=64, batch=16,
         network=NetworkConfig(n_blocks=5, filters=16, hidden=24, head=24),
     ),
 }  # fmt: skip
-"""Trainings by name: about two hours on two cores, or some hours on a GPU."""
+"""Trainings by name: about an hour on two cores, or for a GPU with over 20 GB."""
 
 
 @dataclass(frozen=True)
