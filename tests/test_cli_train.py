@@ -18,7 +18,7 @@ from calcium_helpers.models import lstm_ista
 from calcium_helpers.training import FitConfig
 
 TINY = lstm_ista.TrainConfig(
-    fit=FitConfig(steps=6, every=3), n_fields=2, n_bins=20, tile_px=24, batch=1,
+    fit=FitConfig(steps=6, every=3), n_fields=2, n_bins=20, tile_px=24, batch=1, head_steps=3,
     network=lstm_ista.NetworkConfig(n_blocks=1, filters=2, hidden=4, looks=2, head=4),
 )  # fmt: skip
 MODULE = importlib.import_module(lstm_ista.train.__module__)

@@ -6,7 +6,7 @@ import argparse
 import difflib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from calcium_helpers.io import load_movie
 from calcium_helpers.io.lazy import select
 from calcium_helpers.io.regions import load_regions
 from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers.models.lstm_ista import LSTMISTAConfig
 from calcium_helpers.models.one_photon import CoordinatesConfig
 from calcium_helpers.pipeline import Given, PipelineConfig, Plan
 from calcium_helpers.results import Results, Simulation
@@ -125,7 +126,7 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         denoise=DenoiseConfig() if options.denoise else None,
         cnmf=CNMFConfig(**cells),
         coordinates=CoordinatesConfig(**cells),
-        **({"lstm_ista": _network_config(**cells, weights=options.model)} if options.detector == "lstm-ista" else {}),
+        lstm_ista=LSTMISTAConfig(**cells, weights=options.model),
     )
     if options.no_motion or config.motion is None:
         return replace(config, motion=None)
@@ -135,12 +136,6 @@ def _config(options: argparse.Namespace, modality: str, *, simulated: bool) -> P
         bidiphase=config.motion.bidiphase and not options.no_bidiphase,
     )
     return replace(config, motion=motion)
-
-
-def _network_config(**settings: Any) -> Any:
-    from calcium_helpers.models.lstm_ista import LSTMISTAConfig  # torch takes seconds to load
-
-    return LSTMISTAConfig(**settings)
 
 
 def _preview(job: Job, seconds: float) -> Job:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from calcium_helpers.containers._base import check_positive
 from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.indicators import get_indicator
 from calcium_helpers.models.cnmf import CNMFConfig
+from calcium_helpers.models.lstm_ista import LSTMISTAConfig
 from calcium_helpers.models.one_photon import CoordinatesConfig
 from calcium_helpers.motion import ONE_PHOTON, TWO_PHOTON, MotionConfig
 from calcium_helpers.pipeline.detectors import DETECTORS, field_of
-
-if TYPE_CHECKING:
-    from calcium_helpers.models.lstm_ista import LSTMISTAConfig
 
 # Checked before a run begins, not when hours later a step comes to them.
 CHOICES = {
@@ -38,8 +36,8 @@ class PipelineConfig:
     """Parameters of the detector ``cnmf``."""
     coordinates: CoordinatesConfig = field(default_factory=CoordinatesConfig)
     """Parameters of the detector ``coordinates``, which is for one-photon movies."""
-    lstm_ista: LSTMISTAConfig | None = None
-    """Parameters of the detector ``lstm-ista``, which is for two-photon movies; filled in where it runs."""
+    lstm_ista: LSTMISTAConfig = field(default_factory=LSTMISTAConfig)
+    """Parameters of the detector ``lstm-ista``, which is for two-photon movies."""
     seed: int = 0
     """Of a detector that draws random numbers."""
     denoise: DenoiseConfig | None = None
@@ -82,10 +80,6 @@ class PipelineConfig:
                 f'detector="{self.detector}" is not made for modality="{self.modality}": say '
                 f'modality="{DETECTORS[self.detector].modalities[0]}" if that is what the movie is, or take detector="cnmf"'
             )
-        if self.detector == "lstm-ista" and self.lstm_ista is None:
-            from calcium_helpers.models.lstm_ista import LSTMISTAConfig  # torch takes seconds to load
-
-            object.__setattr__(self, "lstm_ista", LSTMISTAConfig())
         if self.neuropil != "fit" and not (isinstance(self.neuropil, int | float) and 0 <= self.neuropil <= 1):
             raise ValueError(f'neuropil must be "fit" or a share in 0..1, got {self.neuropil!r}')
         if not isinstance(self.offset, int | float) or not math.isfinite(self.offset):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from calcium_helpers.containers import Movie
-from calcium_helpers.models import cnmf, one_photon
+from calcium_helpers.models import cnmf, lstm_ista, one_photon
 from calcium_helpers.results import Detection
 
 
@@ -28,12 +27,6 @@ def field_of(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _detect_lstm_ista(movie: Movie, **arguments: Any) -> Detection:
-    from calcium_helpers.models.lstm_ista import detect  # torch takes seconds to load
-
-    return detect(movie, **arguments)
-
-
 DETECTORS = {
     "cnmf": Detector(
         cnmf.detect,
@@ -51,7 +44,7 @@ DETECTORS = {
         ("seed", "device"),
     ),
     "lstm-ista": Detector(
-        _detect_lstm_ista,
+        lstm_ista.detect,
         ("2p",),
         "Cells were found by a network (LSTM-ISTA) trained on simulated two-photon movies: unrolled steps of sparse coding "
         "clean each frame, a recurrent layer carries time, and slots on a grid each draw a footprint and say how sure they are "

@@ -12,7 +12,7 @@ from scipy import ndimage
 from calcium_helpers.containers import Movie
 from calcium_helpers.indicators import INDICATORS
 from calcium_helpers.models.cnmf.prepare import Prepared, prepare
-from calcium_helpers.models.lstm_ista.config import TrainConfig
+from calcium_helpers.models.lstm_ista.profiles import TrainConfig
 from calcium_helpers.motion import apply_shifts
 from calcium_helpers.results import Simulation
 from calcium_helpers.simulate import TwoPhotonConfig, two_photon

@@ -11,9 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.nn import functional as F
 
-from calcium_helpers.models.lstm_ista.config import LossWeights
 from calcium_helpers.models.lstm_ista.fields import Batch
 from calcium_helpers.models.lstm_ista.network import LSTMISTA, SPACING, WINDOW, Output
+from calcium_helpers.models.lstm_ista.profiles import LossWeights
 
 FAR_PX = 2.5 * SPACING  # a slot does not take a cell whose centre is further away
 FOCUS = 2.0  # how much less what is nearly right counts in the presence of slots

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
-from calcium_helpers.models.lstm_ista.config import LossWeights
+from calcium_helpers.models.lstm_ista.profiles import LossWeights
 
 N_FRAMES = 384
 N_TRACES = 64

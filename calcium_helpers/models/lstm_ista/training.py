@@ -18,10 +18,11 @@ from calcium_helpers import metrics
 from calcium_helpers.containers import Footprints
 from calcium_helpers.io.save import atomic_path
 from calcium_helpers.models._base import WEIGHTS, load_model, save_model
-from calcium_helpers.models.lstm_ista.config import PROFILES, NetworkConfig, TrainConfig
+from calcium_helpers.models.lstm_ista.config import NetworkConfig
 from calcium_helpers.models.lstm_ista.fields import SEEN, Batch, Field, draw_field, tile_batches
 from calcium_helpers.models.lstm_ista.losses import lstm_ista_loss
 from calcium_helpers.models.lstm_ista.network import LSTMISTA
+from calcium_helpers.models.lstm_ista.profiles import PROFILES, TrainConfig
 from calcium_helpers.models.lstm_ista.slots import LEAST_PRESENCE, Slots, one_a_cell, read_slots
 from calcium_helpers.models.lstm_ista.trace_head import trace_batches, trace_loss
 from calcium_helpers.training import History, fit
