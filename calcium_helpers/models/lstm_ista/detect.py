@@ -29,9 +29,10 @@ def detect(
     """Find cells and their traces with a network of unrolled sparse coding and recurrence, in two-photon movies.
 
     After the idea of Zhang et al. 2024 (doi:10.1038/s42256-024-00892-w). The movie is averaged over half a transient, drift,
-    glow and the resting light are taken out, and it is divided by its noise. Of each tile the network sees at most
-    ``config.max_bins`` bins, those with the strongest activity. Slots that draw one cell are made one, traces at the full
-    rate come from a least-squares fit of all cells and a background, and the network's trace head cleans them.
+    glow and the resting light are taken out, and it is divided by its noise. A longer movie is reduced to ``config.max_bins``
+    bins a tile: up to four neighbours are averaged, then those with the strongest activity are taken. Slots that draw one
+    cell are made one, traces at the full rate come from a least-squares fit of all cells and a background, and the
+    network's trace head cleans them.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def _funnel(counts: list[int], scores: pd.DataFrame) -> pd.DataFrame:
     why = ", ".join(f"{n} {reason}" for reason, n in scores.loc[~scores["accepted"], "reason"].value_counts().items())
     rows = [
         ("slots", n_slots, "in which the network sees a cell with some probability"),
-        ("components", n_cells, f"{n_slots - n_cells} drew a cell that another slot drew with more certainty"),
+        ("components", n_cells, f"{n_slots - n_cells} drew what another slot drew with more certainty, or a part of it"),
         ("kept", accepted, why or "all passed the quality check"),
     ]
     return pd.DataFrame(rows, columns=["stage", "n", "why"])

@@ -110,15 +110,15 @@ def active_bins(movie: np.ndarray, most: int) -> np.ndarray:
     blocks = movie[:, : height * sides[0], : width * sides[1]].reshape(len(movie), height, sides[0], width, sides[1])
     strength = blocks.mean(axis=(2, 4)).reshape(len(movie), -1) * np.sqrt(sides[0] * sides[1])  # in units of noise
     order = np.argsort(-strength, axis=0, kind="stable")
-    chosen = np.zeros(len(movie), dtype=bool)
+    chosen: dict[int, None] = {}  # in the order of choice
     for bins in order:  # the strongest bin of every place, then the second of every place, ...
         heights = strength[bins, np.arange(len(bins))]
-        for index in bins[np.argsort(-heights, kind="stable")][: np.count_nonzero(heights > LEAST_STRENGTH)]:
-            if chosen.sum() < most:
-                chosen[index] = True
-    rest = np.argsort(np.where(chosen, np.inf, -strength.max(axis=1)), kind="stable")
-    chosen[rest[: most - int(chosen.sum())]] = True
-    return np.flatnonzero(chosen)
+        strong = bins[np.argsort(-heights, kind="stable")][: np.count_nonzero(heights > LEAST_STRENGTH)]
+        chosen.update(dict.fromkeys(strong.tolist()))
+        if len(chosen) >= most or not len(strong):
+            break
+    chosen.update(dict.fromkeys(np.argsort(-strength.max(axis=1), kind="stable").tolist()))
+    return np.sort(list(chosen)[:most])
 
 
 def average_bins(movie: np.ndarray, group: int) -> np.ndarray:
