@@ -38,7 +38,7 @@ def write_cells(bench: Bench) -> None:
 def write_ablation(bench: Bench) -> None:
     """Say what each part of the network is worth."""
     there = tuple(name for name in cells.VARIANTS if name in bench.programs)
-    rows = tabulate(bench.rows(there, cells.ABLATED), cells.CELLS[:8])
+    rows = tabulate(bench.rows(there, cells.ABLATED), cells.CELLS[:6])
     write_table("lstm_ista_ablation", rows, f"{COMMAND} ablation --networks FOLDER")
 
 

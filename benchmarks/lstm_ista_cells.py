@@ -23,7 +23,12 @@ MAIN_COLUMNS = (*COLUMNS_2P, "crowded")
 COLUMNS: dict[str, Callable[[int], Simulation]] = {**COLUMNS_2P, "crowded": crowded_2p, QUARTER: quarter_2p}
 ABLATED = (QUARTER, "crowded", "hybrid")
 # The shipped network, told otherwise how to look at a movie; networks without a part come from ``lstm_ista_train.py``.
-TOLD: dict[str, dict[str, Any]] = {"mean of bins": {"reduction": "mean"}, "two passes": {"n_passes": 2}}
+TOLD: dict[str, dict[str, Any]] = {
+    "all bins": {"max_bins": 4000},
+    "50 bins, the active ones": {"max_bins": 50},
+    "50 bins, averages": {"max_bins": 50, "reduction": "mean"},
+    "two passes": {"n_passes": 2},
+}
 MAIN = (ISTA, "cnmf", PEER)
 VARIANTS = (ISTA, *TOLD, *WITHOUT)
 CELLS = (

@@ -1,6 +1,7 @@
 """Train networks that lack a part, for the ablation of LSTM-ISTA.
 
-All see the same simulated fields, kept in FOLDER/fields, in the profile "cpu", and differ in nothing else::
+All see the same simulated fields, kept in FOLDER/fields, in the profile "cpu", and differ in nothing else. Their trace heads are
+hardly trained: the table holds what footprints and their fit give::
 
     for name in "full, short" "without ISTA blocks" "without LSTM" "without matching"; do
         python benchmarks/lstm_ista_train.py "$name" FOLDER --steps 2000
@@ -31,7 +32,7 @@ def train_without(name: str, folder: Path, *, steps: int, seed: int = 0, **chang
     from calcium_helpers.models import lstm_ista
 
     network, training = WITHOUT[name]
-    config = replace(lstm_ista.PROFILES["cpu"], **changes, **training)
+    config = replace(lstm_ista.PROFILES["cpu"], **{"head_steps": 1, **changes, **training})
     config = replace(config, network=replace(config.network, **network), fit=replace(config.fit, steps=steps))
     own, shared = folder / name / "fields", folder / "fields"
     shared.mkdir(parents=True, exist_ok=True)

@@ -411,7 +411,7 @@ def test_confidence_is_about_how_often_it_is_a_cell():
     confidence, true = [], []
     for seed in range(4):
         field = draw_field([77, seed])
-        slots = _find(model, field, least=0.1)
+        slots = _find(model, field)
         truth = Footprints.from_images(field.masks)
         pairs = metrics.match_footprints(Footprints(slots.footprints, truth.shape), truth, found_level=0.0).pairs
         confidence.append(slots.presence)

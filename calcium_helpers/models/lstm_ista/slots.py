@@ -31,9 +31,7 @@ class Slots(NamedTuple):
         return Slots(self.presence[rows], self.footprints[rows])
 
 
-def read_slots(
-    output: Output, index: int, *, core: tuple[slice, slice], zoom: Zoom | None = None, least: float = LEAST_PRESENCE
-) -> Slots:
+def read_slots(output: Output, index: int, *, core: tuple[slice, slice], zoom: Zoom | None = None) -> Slots:
     """Take the slots of one movie of a batch that may hold a cell.
 
     Parameters
@@ -46,8 +44,6 @@ def read_slots(
         Only slots whose centres lie in this part of the movie, in pixels before zooming.
     zoom : Zoom, optional
         How the movie was zoomed.
-    least : float
-        Least presence.
 
     Returns
     -------
@@ -58,7 +54,7 @@ def read_slots(
     shape = tuple(output.attention.shape[1:])
     zoom = zoom or Zoom.of(shape, 1.0)
     corners = output.corners.cpu().numpy()
-    keep = presence > least
+    keep = presence > LEAST_PRESENCE
     for centre, part in zip((corners.T + WINDOW / 2) / zoom.factor, core, strict=True):
         keep &= (centre >= part.start) & (centre < part.stop)
     rows = [sparse.csr_matrix((0, shape[0] * shape[1]), dtype=np.float32)]

@@ -23,7 +23,7 @@ from calcium_helpers.models.lstm_ista.fields import SEEN, Batch, Field, draw_fie
 from calcium_helpers.models.lstm_ista.losses import lstm_ista_loss
 from calcium_helpers.models.lstm_ista.network import LSTMISTA
 from calcium_helpers.models.lstm_ista.profiles import PROFILES, TrainConfig
-from calcium_helpers.models.lstm_ista.slots import LEAST_PRESENCE, Slots, one_a_cell, read_slots
+from calcium_helpers.models.lstm_ista.slots import Slots, one_a_cell, read_slots
 from calcium_helpers.models.lstm_ista.trace_head import trace_batches, trace_loss
 from calcium_helpers.training import History, fit
 
@@ -110,37 +110,40 @@ def _train_head(model: LSTMISTA, calcium: list[np.ndarray], config: TrainConfig,
 
 
 def _score_calibrated(model: LSTMISTA, fields: Sequence[Field], *, device: str) -> float:
-    """Score as if training ended here: presence is calibrated, and left as it was."""
-    config = model.config
-    calibrate(model, fields, device=device)
-    score = score_fields(model, fields, device=device)
-    model.config = config
-    return score
+    """Score as if training ended here and presence were calibrated."""
+    found = [_find(model, field, device=device) for field in fields]
+    slope, offset = _fit_calibration(found, fields)
+    sure = [slots.select(slope * special.logit(slots.presence) + offset > special.logit(SURE)) for slots in found]
+    return _mean_f1(sure, fields)
 
 
-def calibrate(model: LSTMISTA, fields: Sequence[Field], *, device: str = "cpu") -> None:
+def calibrate(model: LSTMISTA, fields: Sequence[Field]) -> None:
     """Turn presence into a probability: logistic in its logit, fitted to whether slots drew a true cell (IoU 0.5).
 
     Only the best slot of each cell counts. The fit leaves the order of slots as it is.
     """
     model.config = replace(model.config, calibration=(1.0, 0.0))
+    model.config = replace(model.config, calibration=_fit_calibration([_find(model, field) for field in fields], fields))
+
+
+def _fit_calibration(found: Sequence[Slots], fields: Sequence[Field]) -> tuple[float, float]:
+    """Slope and offset of the logit; those that change nothing where there is nothing to compare with."""
     logits, true = [], []
-    for field in fields:
-        slots = _find(model, field, least=LEAST_PRESENCE, device=device)
+    for slots, field in zip(found, fields, strict=True):
         truth = Footprints.from_images(field.masks)
         pairs = metrics.match_footprints(Footprints(slots.footprints, truth.shape), truth, found_level=0.0).pairs
         logits.append(special.logit(slots.presence))
         true.append(np.isin(np.arange(len(slots.presence)), pairs[:, 0]))
     x, y = np.concatenate(logits).astype(np.float64), np.concatenate(true)
     if not 0 < y.sum() < len(y):
-        return  # nothing to compare with
+        return 1.0, 0.0
 
     def entropy(line: np.ndarray) -> float:
         z = np.exp(line[0]) * x + line[1]
         return float(np.logaddexp(0, np.where(y, -z, z)).mean())
 
     slope, offset = optimize.minimize(entropy, np.zeros(2), method="Nelder-Mead").x
-    model.config = replace(model.config, calibration=(float(np.exp(slope)), float(offset)))
+    return float(np.exp(slope)), float(offset)
 
 
 def make_fields(folder: Path, n: int, *, seed: int, progress: bool = False) -> list[Field]:
@@ -172,24 +175,26 @@ def score_fields(model: nn.Module, fields: Sequence[Field], *, device: str = "cp
     float
         Mean F1.
     """
-    scores = []
-    for field in fields:
-        slots = _find(model, field, least=SURE, device=device)
-        scores.append(_f1(Footprints(slots.footprints, field.movie.shape[1:]), field))
-    return float(np.mean(scores))
+    found = [_find(model, field, device=device) for field in fields]
+    return _mean_f1([slots.select(slots.presence > SURE) for slots in found], fields)
 
 
-def _find(model: nn.Module, field: Field, *, least: float, device: str = "cpu") -> Slots:
-    """Slots of at least some presence, one a cell, in one field."""
+def _find(model: nn.Module, field: Field, *, device: str = "cpu") -> Slots:
+    """Slots that may hold a cell, one a cell, in one field."""
     movie = field.movie.astype(np.float32)
     with torch.no_grad():
         output = model(torch.from_numpy(movie[None]).to(device))
-    slots = read_slots(output, 0, core=(slice(0, movie.shape[1]), slice(0, movie.shape[2])), least=least)
+    slots = read_slots(output, 0, core=(slice(0, movie.shape[1]), slice(0, movie.shape[2])))
     return slots.select(one_a_cell(slots, movie))
 
 
-def _f1(found: Footprints, field: Field) -> float:
+def _mean_f1(found: Sequence[Slots], fields: Sequence[Field]) -> float:
+    return float(np.mean([_f1(slots, field) for slots, field in zip(found, fields, strict=True)]))
+
+
+def _f1(slots: Slots, field: Field) -> float:
     """F1 of one field."""
+    found = Footprints(slots.footprints, field.movie.shape[1:])
     whole = np.sqrt((field.profiles.astype(np.float32) ** 2).sum(axis=(1, 2)))
     seen = whole * field.courses.max(axis=1, initial=0) > SEEN
     truth = Footprints.from_images(field.masks)
