@@ -75,12 +75,7 @@ def match_footprints(
     if not 0 < iou <= 1:
         raise ValueError(f"iou must lie in (0, 1], got {iou}")
     a, b = _masks(found, found_level, "found_level"), _masks(truth, truth_level, "truth_level")
-    common = (a @ b.T).tocoo()
-    area_a, area_b = np.diff(a.indptr), np.diff(b.indptr)
-    score = common.data / (area_a[common.row] + area_b[common.col] - common.data)
-    keep = score >= iou
-    pairs, scores = _assign(common.row[keep], common.col[keep], score[keep], (len(found), len(truth)))
-    return Matching(pairs, scores, len(found), len(truth))
+    return best_matching(*overlapping(a, b, iou), (len(found), len(truth)))
 
 
 def match_points(found_yx: np.ndarray, truth_yx: np.ndarray, *, max_distance_px: float) -> Matching:
@@ -112,10 +107,28 @@ def match_points(found_yx: np.ndarray, truth_yx: np.ndarray, *, max_distance_px:
     for name, values in zip(("found_yx", "truth_yx"), points, strict=True):
         if values.ndim != 2 or values.shape[1] != 2 or not np.isfinite(values).all():
             raise ValueError(f"{name} must be finite points (N, 2), got shape {values.shape}")
-    near = cKDTree(points[0]).sparse_distance_matrix(cKDTree(points[1]), max_distance_px, output_type="ndarray")
-    shape = (len(points[0]), len(points[1]))
-    pairs, scores = _assign(near["i"], near["j"], 1 - near["v"] / max_distance_px, shape)
-    return Matching(pairs, (1 - scores) * max_distance_px, *shape)
+    rows, cols, distance = within(points[0], points[1], max_distance_px)
+    matching = best_matching(rows, cols, 1 - distance / max_distance_px, (len(points[0]), len(points[1])))
+    return matching._replace(scores=(1 - matching.scores) * max_distance_px)
+
+
+def within(a: np.ndarray, b: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows of ``a`` (N, D) and of ``b`` (M, D) that are no further apart than ``distance``, and how far."""
+    near = cKDTree(a).sparse_distance_matrix(cKDTree(b), distance, output_type="ndarray")
+    return near["i"], near["j"], near["v"]
+
+
+def overlapping(a: sparse.csr_matrix, b: sparse.csr_matrix, iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows of the masks ``a`` (N, P) and ``b`` (M, P), of ones, with intersection over union >= ``iou`` > 0, and it."""
+    common = (a @ b.T).tocoo()
+    score = common.data / (np.diff(a.indptr)[common.row] + np.diff(b.indptr)[common.col] - common.data)
+    keep = score >= iou
+    return common.row[keep], common.col[keep], score[keep]
+
+
+def best_matching(rows: np.ndarray, cols: np.ndarray, score: np.ndarray, shape: tuple[int, int]) -> Matching:
+    """Match one to one among the possible pairs (rows of found, cols of truth): most pairs, then greatest total score."""
+    return Matching(*_assign(rows, cols, score, shape), *shape)
 
 
 def _masks(footprints: Footprints, level: float, name: str) -> sparse.csr_matrix:
