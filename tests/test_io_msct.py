@@ -69,7 +69,7 @@ def test_the_published_layout_is_read(tmp_path):
         group = file.create_group("train/12")
         group["input"], group["label"], group["events"] = (
             stream.movie.astype(">f8"),
-            stream.label,
+            stream.label.astype(np.int32),
             stream.events.astype(np.int32),
         )
         group["cache-input"] = np.zeros(3)

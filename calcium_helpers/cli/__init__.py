@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from calcium_helpers import __version__
+from calcium_helpers.cli.annotate import add_annotate, run_annotate
 from calcium_helpers.cli.options import add_report
 from calcium_helpers.cli.spikes import add_spikes, run_spikes
 from calcium_helpers.cli.train import add_train, run_train
@@ -31,6 +32,8 @@ EPILOG = """examples:
       firing rates from a table of dF/F, one column a cell
   calcium-helpers train lstm-ista -o network/
       train a network anew, on simulated movies, in hours
+  calcium-helpers annotate movie.tif --points clicks.csv --fs 10 -o data.h5
+      annotated synaptic transients, to train on
   calcium-helpers list
       recordings known by name
 """
@@ -92,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(commands).set_defaults(run=_report)
     add_spikes(commands).set_defaults(run=run_spikes)
     add_train(commands).set_defaults(run=run_train)
+    add_annotate(commands).set_defaults(run=run_annotate)
     listing = commands.add_parser("list", help="list the recordings known by name")
     listing.set_defaults(run=_list)
     fetching = commands.add_parser("fetch", help="download a recording, compared with its hash")
