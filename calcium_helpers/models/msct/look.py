@@ -1,0 +1,72 @@
+"""What the networks see of a movie: its resting light, and how far each pixel is from it.
+
+A bright spine at rest and a transient look alike in a short crop: the first channel holds the rest, the running median of the
+pixel, and the second the deviation from it in units of the pixel's own noise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from calcium_helpers.containers import Movie
+
+WINDOW_FRAMES = 101  # of the running median: longer than the longest transient
+STRIP_PX = 32  # rows at once: sorted copies stay small
+LIMIT = 10.0  # noise sds beyond which a deviation no longer counts
+LEAST_NOISE = 0.3  # of the median pixel's: dead pixels are not infinitely sure
+
+
+class Look(NamedTuple):
+    """How a movie is looked at.
+
+    ``levels`` (K, H, W) are resting levels around the frames ``centres`` (K,), ``noise`` (H, W) the sd of each pixel, all in
+    the units of the movie.
+    """
+
+    levels: np.ndarray
+    centres: np.ndarray
+    noise: np.ndarray
+
+    def channels(self, frames: np.ndarray, start: int) -> np.ndarray:
+        """Make the channels (2, n, H, W) of frames (n, H, W), of which the first is frame ``start`` of the movie."""
+        frames = np.nan_to_num(np.asarray(frames, dtype=np.float32), posinf=0.0, neginf=0.0)
+        at = np.interp(start + np.arange(len(frames)), self.centres, np.arange(len(self.centres)))
+        low = np.minimum(at.astype(int), max(len(self.levels) - 2, 0))
+        high = np.minimum(low + 1, len(self.levels) - 1)
+        part = (at - low).astype(np.float32)[:, None, None]
+        out = np.empty((2, *frames.shape), dtype=np.float32)
+        out[0] = (1 - part) * self.levels[low] + part * self.levels[high]
+        np.clip((frames - out[0]) / self.noise, -LIMIT, LIMIT, out=out[1])
+        return out
+
+
+def look_at(movie: Movie) -> Look:
+    """Measure rest and noise of every pixel.
+
+    Parameters
+    ----------
+    movie : Movie
+        Normalised as ``transients.normalise`` does; what is not finite counts as 0.
+
+    Returns
+    -------
+    Look
+        Rest is the median of windows of 101 frames, noise that of differences between neighbouring frames.
+    """
+    n_frames, height, width = movie.shape
+    starts = np.arange(0, max(n_frames - WINDOW_FRAMES, 0) + 1, WINDOW_FRAMES // 2)
+    levels = np.empty((len(starts), height, width), dtype=np.float32)
+    noises = np.zeros_like(levels)
+    for level, noise, start in zip(levels, noises, starts, strict=True):
+        window = np.asarray(movie.data[start : start + WINDOW_FRAMES], dtype=np.float32)
+        for row in range(0, height, STRIP_PX):
+            rows = slice(row, row + STRIP_PX)
+            strip = np.nan_to_num(window[:, rows], posinf=0.0, neginf=0.0)
+            level[rows] = np.median(strip, axis=0)
+            if len(strip) > 1:
+                noise[rows] = np.median(np.abs(np.diff(strip, axis=0)), axis=0) * (1.4826 / np.sqrt(2))
+    sd = np.median(noises, axis=0)
+    floor = LEAST_NOISE * float(np.median(sd[sd > 0])) if (sd > 0).any() else 1.0
+    return Look(levels, starts + min(WINDOW_FRAMES, n_frames) / 2 - 0.5, np.maximum(sd, floor).astype(np.float32))

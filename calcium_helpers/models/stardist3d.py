@@ -1,0 +1,193 @@
+"""StarDist-3D for events in a movie: "3D" means T x H x W.
+
+After Weigert et al. 2020 (arXiv:1908.03636): every voxel says how central to an event it is, and how far that event reaches from
+it along each of some rays. So events that touch stay two, and each has a whole volume from a single voxel's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from calcium_helpers.containers import Events, Movie
+from calcium_helpers.containers._base import check_positive
+from calcium_helpers.models.msct.crops import Crops
+from calcium_helpers.models.msct.pu import pu_risk
+from calcium_helpers.models.msct.tiles import CORE, Part, run_tiles
+from calcium_helpers.models.msct.training import PUConfig
+from calcium_helpers.models.unet3d import UNet3D, UNet3DConfig
+from calcium_helpers.transients.polyhedra import Rays, distances_at, edge_probability, golden_rays, render, suppress
+from calcium_helpers.transients.volumes import events_from_label
+
+LEAST = 0.05  # probability of a candidate
+FAR_WEIGHT = 0.1  # of a voxel's error in distance against the risk of its probability
+
+
+@dataclass(frozen=True)
+class StarDist3DConfig:
+    """Size of the network, and its rays.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Channels of each level, as in `UNet3DConfig`.
+    channels : int
+        Of the input.
+    n_rays : int
+        Rays from each voxel.
+    extents : tuple of float
+        Usual proportions of an event (frames, rows, columns) that the rays are spread over.
+    """
+
+    widths: tuple[int, ...] = (8, 16, 32)
+    channels: int = 2
+    n_rays: int = 48
+    extents: tuple[float, float, float] = (1.5, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))  # JSON knows lists only
+        object.__setattr__(self, "extents", tuple(self.extents))
+        check_positive("n_rays", self.n_rays, "")
+
+
+class StarDist3D(nn.Module):
+    """Centrality and distances to the edge of each voxel's event.
+
+    Parameters
+    ----------
+    config : StarDist3DConfig, optional
+    """
+
+    def __init__(self, config: StarDist3DConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or StarDist3DConfig()
+        self.trunk = UNet3D(UNet3DConfig(config.widths, config.channels, 1 + config.n_rays))
+        self.step, self.reach = self.trunk.step, self.trunk.reach
+
+    @property
+    def rays(self) -> Rays:
+        """Directions of the distances."""
+        return golden_rays(self.config.n_rays, self.config.extents)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See a movie (B, C, T, H, W): logits of centrality, then distances in voxels, (B, 1 + R, T, H, W)."""
+        out = self.trunk(x)
+        return torch.cat([out[:, :1], F.softplus(out[:, 1:])], dim=1)
+
+
+def stardist_loss(config: PUConfig, rays: Rays) -> Callable[[nn.Module, Crops], torch.Tensor]:
+    """Make the loss: a risk of centrality that minds what is not labelled, and the error of distances where it is.
+
+    Parameters
+    ----------
+    config : PUConfig
+        ``dice`` has no meaning here: centrality is not a mask.
+    rays : Rays
+        Of the network.
+
+    Returns
+    -------
+    callable
+        ``loss(model, crops)`` gives a scalar Tensor.
+    """
+    prior = 0.0 if config.risk == "plain" else config.prior
+
+    def loss(model: nn.Module, crops: Crops) -> torch.Tensor:
+        seen = model(crops.channels)
+        central = torch.stack([torch.from_numpy(_centrality(label, rays)) for label in crops.label.cpu().numpy()])
+        central = central.to(seen.device)
+        value = pu_risk(seen[:, 0], central, prior=prior, risk=config.risk).step
+        b, t, y, x = torch.nonzero(central > 0, as_tuple=True)
+        if not len(b):
+            return value
+        true = torch.from_numpy(_distances(crops.label.cpu().numpy(), rays)).to(seen.device)
+        error = (seen[b, 1:, t, y, x] - true).abs().mean(dim=1)
+        weight = central[b, t, y, x]
+        return value + FAR_WEIGHT * len(b) / central.numel() * (error * weight).sum() / weight.sum()
+
+    return loss
+
+
+def _centrality(label: np.ndarray, rays: Rays) -> np.ndarray:
+    return edge_probability(label, anisotropy=rays.extents).astype(np.float32)
+
+
+def _distances(labels: np.ndarray, rays: Rays) -> np.ndarray:
+    """Distances (P, R) at the labelled voxels of a batch, in the order of their indices."""
+    parts = [distances_at(label, np.argwhere(label), rays) for label in labels if label.any()]
+    return np.concatenate(parts).astype(np.float32)
+
+
+class Candidates(NamedTuple):
+    """Voxels that may be the centre of an event: ``points`` (N, 3), ``scores`` (N,), ``distances`` (N, R)."""
+
+    points: np.ndarray
+    scores: np.ndarray
+    distances: np.ndarray
+
+
+def find_candidates(
+    model: StarDist3D, movie: Movie, *, core: tuple[int, int, int] = CORE, device: str = "cpu", progress: bool = False
+) -> Candidates:
+    """Collect the voxels whose centrality is the highest around them.
+
+    Parameters
+    ----------
+    model : StarDist3D
+    movie : Movie
+        Normalised.
+    core : tuple of int
+        Frames, rows and columns at once: it changes time and memory, not the result.
+    device : str
+    progress : bool
+
+    Returns
+    -------
+    Candidates
+    """
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def collect(part: Part, seen: np.ndarray) -> None:
+        at = np.argwhere(seen[0] > np.log(LEAST / (1 - LEAST)))
+        corner = np.array([piece.start for piece in part])
+        parts.append((at + corner, seen[0][tuple(at.T)], seen[1:, *at.T].T))
+
+    run_tiles(model, movie, collect, core=core, device=device, progress=progress)
+    points, logits, distances = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Candidates(points, 1 / (1 + np.exp(-logits)), distances)
+
+
+def predict_instances(
+    model: StarDist3D, movie: Movie, *, max_overlap: float = 0.3, core: tuple[int, int, int] = CORE, device: str = "cpu",
+    progress: bool = False,
+) -> Events:  # fmt: skip
+    """Find events and their volumes.
+
+    Parameters
+    ----------
+    model : StarDist3D
+    movie : Movie
+        Normalised.
+    max_overlap : float
+        Share of the smaller volume that two events may have in common.
+    core, device, progress
+        As in `find_candidates`.
+
+    Returns
+    -------
+    Events
+        With masks, and a ``score``: the centrality of the voxel that drew the event.
+    """
+    found = find_candidates(model, movie, core=core, device=device, progress=progress)
+    rays = model.rays
+    kept = suppress(found.distances, found.points, found.scores, rays, max_overlap=max_overlap)
+    label = render(found.distances[kept], found.points[kept], rays, movie.shape)
+    events = events_from_label(label, movie)
+    scores = found.scores[kept][events.table["label"].to_numpy() - 1]
+    return events.replace(table=events.table.assign(score=scores))
