@@ -105,7 +105,7 @@ def _draw_branch(rng: np.random.Generator, canvas: tuple[int, int], parent: Path
 def _walk(rng: np.random.Generator, start: np.ndarray, angle: float, canvas: tuple[int, int]) -> np.ndarray:
     """Walk in steps of a pixel with a slowly turning heading until the canvas ends, points (P, 2)."""
     n = int(2 * np.hypot(*canvas))
-    heading = angle + np.cumsum(0.02 * smooth_noise(rng, (n,), STUBBORN_PX))
+    heading = angle + np.cumsum(0.014 * smooth_noise(rng, (n,), STUBBORN_PX))
     points = start + np.cumsum(np.column_stack([np.sin(heading), np.cos(heading)]), axis=0)
     outside = ((points < 0) | (points > np.array(canvas) - 1)).any(axis=1)
     return points[: max(int(np.argmax(outside)) if outside.any() else n, 2)]

@@ -133,7 +133,8 @@ def _draw_label(events: list[Light], config: SynapseConfig) -> tuple[np.ndarray,
             owner[window][own], strongest[window][own] = i + 1, light[own]
         if active:
             label[frame] = crop_margin(owner)
-    kept, order = [], np.zeros(len(events) + 1, np.uint16)
+    order = np.zeros(len(events) + 1, np.uint16)
+    first: dict[int, int] = {}
     for i, box in enumerate(ndimage.find_objects(label, max_label=len(events))):
         if box is None:
             continue
@@ -142,9 +143,8 @@ def _draw_label(events: list[Light], config: SynapseConfig) -> tuple[np.ndarray,
         largest = pieces == np.argmax(np.bincount(pieces[own]))
         label[box][own & ~largest] = 0
         if np.count_nonzero(largest) >= FEWEST_VOXELS and np.count_nonzero(largest.any(axis=(1, 2))) >= FEWEST_FRAMES:
-            kept.append(i)
-    first = [int(np.argmax((label == i + 1).any(axis=(1, 2)))) for i in kept]
-    kept = [kept[k] for k in np.argsort(first, kind="stable")]
+            first[i] = box[0].start + int(np.argmax(largest.any(axis=(1, 2))))
+    kept = sorted(first, key=lambda i: first[i])
     order[np.array(kept, dtype=int) + 1] = np.arange(1, len(kept) + 1)
     return order[label], kept
 
