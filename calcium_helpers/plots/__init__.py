@@ -17,6 +17,7 @@ from calcium_helpers.plots.overlaps import show_overlaps
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
 from calcium_helpers.plots.spikes import show_spike_density, show_spike_triggered
 from calcium_helpers.plots.training import show_history
+from calcium_helpers.plots.transients import show_event, show_features, show_pr_curve, show_sites, show_transients
 from calcium_helpers.plots.unrolled import show_blocks, show_matching
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "show_correlation",
     "show_distance",
     "show_distribution",
+    "show_event",
+    "show_features",
     "show_footprints",
     "show_frames",
     "show_funnel",
@@ -39,14 +42,17 @@ __all__ = [
     "show_matching",
     "show_overlaps",
     "show_path",
+    "show_pr_curve",
     "show_raster",
     "show_responses",
     "show_shifts",
     "show_spectra",
+    "show_sites",
     "show_spike_density",
     "show_spike_triggered",
     "show_stability",
     "show_synchrony",
     "show_template_correlation",
     "show_traces",
+    "show_transients",
 ]

@@ -77,7 +77,7 @@ def _measure(corner: list[int], mask: np.ndarray, movie: Movie) -> dict[str, Any
     starts, stops = np.array(corner), np.array(corner) + mask.shape
     if (starts < 0).any() or (stops > movie.shape).any():
         raise ValueError(f"masks must lie inside the movie {movie.shape}, got one from {starts.tolist()} to {stops.tolist()}")
-    area = mask.any(axis=0)
+    area = np.any(mask, axis=0)
     shape = regionprops(area.astype(np.uint8))[0]
     first = max(starts[0] - AROUND_FRAMES, 0)
     last = min(stops[0] + AROUND_FRAMES, movie.n_frames)

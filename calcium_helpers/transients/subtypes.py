@@ -15,7 +15,7 @@ NULLS = 9
 
 
 class Pruned(NamedTuple):
-    """``features`` that are left, and what was ``dropped``: ``feature, because_of, r`` (constant ones: nothing, NaN)."""
+    """``features`` that are left, and what was ``dropped``: ``feature, because_of, r`` (empty and NaN for constant ones)."""
 
     features: pd.DataFrame
     dropped: pd.DataFrame
@@ -65,7 +65,7 @@ def prune_correlated(features: pd.DataFrame, *, limit: float = 0.95) -> Pruned:
     for i, name in enumerate(names):
         nearest = max(kept, key=lambda j: np.nan_to_num(abs(r[i, j])), default=i)
         if features[name].nunique() < 2:
-            dropped.append((name, None, np.nan))
+            dropped.append((name, "", np.nan))
         elif nearest != i and abs(r[i, nearest]) > limit:
             dropped.append((name, names[nearest], float(r[i, nearest])))
         else:

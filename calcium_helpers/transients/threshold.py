@@ -79,14 +79,13 @@ def detect_by_threshold(
     for _ in range(max_rounds):
         z = _standardise(values, label > 0, block)
         found = ndimage.label(z > grow * threshold)[0]
-        found = _keep(
-            found, (ndimage.maximum(z, found, _numbers(found)) >= threshold) & (_sizes(found) >= min_size).all(axis=1)
-        )
+        peaks = np.asarray(ndimage.maximum(z, found, _numbers(found)))
+        found = _keep(found, (peaks >= threshold) & np.all(_sizes(found) >= min_size, axis=1))
         # What was an event stays one: with its voxels left out of baseline and noise its z can only be better known.
         if not (found.astype(bool) & (label == 0)).any():
             break
         label = found
-    return events_from_label(_keep(label, (_sizes(label) <= max_size).all(axis=1)), movie, probability=z)
+    return events_from_label(_keep(label, np.all(_sizes(label) <= max_size, axis=1)), movie, probability=z)
 
 
 def _smooth(movie: Movie, sd: Sequence[float]) -> np.ndarray:

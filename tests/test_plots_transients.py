@@ -1,0 +1,80 @@
+"""What the pictures of events show is what they were given."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+from matplotlib.collections import LineCollection
+
+from calcium_helpers.containers import Movie
+from calcium_helpers.metrics import precision_recall
+from calcium_helpers.plots.transients import show_event, show_features, show_pr_curve, show_sites, show_transients
+from calcium_helpers.transients.volumes import events_from_label
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    matplotlib.pyplot.close("all")
+
+
+def scene():
+    label = np.zeros((30, 24, 32), dtype=int)
+    label[10:14, 8:12, 20:26] = 1
+    label[20:25, 2:5, 2:5] = 2
+    movie = Movie((label > 0) * 5.0 + 1, fs=10, pixel_um=0.16)
+    return movie, events_from_label(label, movie)
+
+
+def extents(ax):
+    return [np.ptp(np.concatenate(c.get_segments()), axis=0).tolist() for c in ax.collections if isinstance(c, LineCollection)]
+
+
+def test_an_event_from_three_sides():
+    movie, events = scene()
+    ax = show_event(movie, events, 0, margin=(5, 4, 4))
+    assert extents(ax) == [[6, 4], [4, 4], [6, 4]]  # x by y, t by y, x by t: of 4 frames, 4 rows, 6 columns
+    assert {text.get_text() for text in ax.texts} == {"XY", "YT", "XT"}
+    shown = ax.images[0].get_array().filled(np.nan)
+    assert shown[4:8, 4:10].tolist() == np.full((4, 6), 6.0).tolist()
+    with pytest.raises(ValueError, match="one of 2"):
+        show_event(movie, events, 2)
+
+
+def test_a_frame_shows_the_events_that_are_on():
+    movie, events = scene()
+    assert [len(extents(show_transients(movie, frame, events))) for frame in (0, 10, 13, 14, 22)] == [0, 1, 1, 0, 1]
+    ax = show_transients(movie, 11, events, truth=events)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["found", "true"]
+    assert ax.get_title(loc="right") == "1.1 s"
+    with pytest.raises(ValueError, match="frame must"):
+        show_transients(movie, 30)
+
+
+def test_precision_over_recall():
+    curve = precision_recall([0.9, 0.8, 0.7], [True, False, True], 2)
+    ax = show_pr_curve({"net": curve, "threshold": precision_recall([], [], 3)})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["net: AP 0.83", "threshold: AP 0.00"]
+    dot = next(line for line in ax.lines if line.get_marker() == "o")
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == pytest.approx((1, 2 / 3))
+    assert show_pr_curve({}).texts[0].get_text() == "No detectors to compare"
+
+
+def test_features_by_group():
+    table = pd.DataFrame({"area_um2": [1.0, 2, 3, np.nan, 10], "rise_s": np.nan})
+    ax = show_features(table, "area_um2", ["before", "before", "before", "after", "after"])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["before\n(n = 3)", "after\n(n = 1)"]
+    assert ax.get_ylabel() == "area (µm²)"
+    assert show_features(table, "rise_s").texts[0].get_text() == "No rise_s to show"
+
+
+def test_sites_by_fate():
+    table = pd.DataFrame({"x_px": [1.0, 5, 9], "y_px": [2.0, 3, 4], "n_before": [2, 0, 1], "n_after": [0, 1, 3]})
+    table["fate"] = ["silenced", "new", "recurrent"]
+    ax = show_sites(table, np.zeros((10, 12)), pixel_um=0.16)
+    assert [c.get_offsets().tolist() for c in ax.collections] == [[[1, 2]], [[5, 3]], [[9, 4]]]
+    plain = table.drop(columns="fate").assign(n_events=[1, 2, 3])
+    assert len(show_sites(plain, np.zeros((10, 12))).collections) == 1
+    assert len(show_sites(plain.iloc[:0], np.zeros((10, 12))).collections) == 0
