@@ -182,7 +182,7 @@ def precision_recall(scores: np.ndarray, is_true: np.ndarray, n_true: int) -> Pr
 
 
 def average_precision(scores: np.ndarray, is_true: np.ndarray, n_true: int) -> float:
-    """Average precision of a ranked detection: the mean over true events of the precision when each is found, 0 if it is not.
+    """Average precision of a ranked detection; see `PrecisionRecall.average_precision`.
 
     Precision is not interpolated, and equal scores are let in together, as in scikit-learn; unlike there, true events that
     were never found count.
@@ -217,11 +217,6 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     -------
     float
         0 to 1; 1 where both are empty.
-
-    Raises
-    ------
-    ValueError
-        For masks of different shape.
     """
     a, b = np.asarray(a) != 0, np.asarray(b) != 0
     if a.shape != b.shape:
@@ -244,11 +239,6 @@ def by_kind(matching: Matching, kinds: Sequence[str] | np.ndarray | pd.Series) -
     -------
     DataFrame
         ``kind, n_true, n_found, recall``, by name.
-
-    Raises
-    ------
-    ValueError
-        When there is not one kind for each true event.
     """
     kinds = np.asarray(kinds)
     if kinds.shape != (matching.n_truth,):
