@@ -1,12 +1,11 @@
 """StarDist-3D for events in a movie: "3D" means T x H x W.
 
-After Weigert et al. 2020 (arXiv:1908.03636): every voxel says how central to an event it is, and how far that event reaches from
-it along each of some rays. So events that touch stay two, and each has a whole volume from a single voxel's answer.
+After Weigert et al. 2020 (arXiv:1908.03636): every voxel says how central to an event it is, and how far that event reaches
+from it along each of some rays. So events that touch stay two, and each has a whole volume from a single voxel's answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,16 +16,12 @@ from torch.nn import functional as F
 
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.containers._base import check_positive
-from calcium_helpers.models.msct.crops import Crops
-from calcium_helpers.models.msct.pu import pu_risk
 from calcium_helpers.models.msct.tiles import CORE, Part, run_tiles
-from calcium_helpers.models.msct.training import PUConfig
 from calcium_helpers.models.unet3d import UNet3D, UNet3DConfig
-from calcium_helpers.transients.polyhedra import Rays, distances_at, edge_probability, golden_rays, render, suppress
+from calcium_helpers.transients.polyhedra import Rays, golden_rays, render, suppress
 from calcium_helpers.transients.volumes import events_from_label
 
 LEAST = 0.05  # probability of a candidate
-FAR_WEIGHT = 0.1  # of a voxel's error in distance against the risk of its probability
 
 
 @dataclass(frozen=True)
@@ -79,49 +74,6 @@ class StarDist3D(nn.Module):
         """See a movie (B, C, T, H, W): logits of centrality, then distances in voxels, (B, 1 + R, T, H, W)."""
         out = self.trunk(x)
         return torch.cat([out[:, :1], F.softplus(out[:, 1:])], dim=1)
-
-
-def stardist_loss(config: PUConfig, rays: Rays) -> Callable[[nn.Module, Crops], torch.Tensor]:
-    """Make the loss: a risk of centrality that minds what is not labelled, and the error of distances where it is.
-
-    Parameters
-    ----------
-    config : PUConfig
-        ``dice`` has no meaning here: centrality is not a mask.
-    rays : Rays
-        Of the network.
-
-    Returns
-    -------
-    callable
-        ``loss(model, crops)`` gives a scalar Tensor.
-    """
-    prior = 0.0 if config.risk == "plain" else config.prior
-
-    def loss(model: nn.Module, crops: Crops) -> torch.Tensor:
-        seen = model(crops.channels)
-        central = torch.stack([torch.from_numpy(_centrality(label, rays)) for label in crops.label.cpu().numpy()])
-        central = central.to(seen.device)
-        value = pu_risk(seen[:, 0], central, prior=prior, risk=config.risk).step
-        b, t, y, x = torch.nonzero(central > 0, as_tuple=True)
-        if not len(b):
-            return value
-        true = torch.from_numpy(_distances(crops.label.cpu().numpy(), rays)).to(seen.device)
-        error = (seen[b, 1:, t, y, x] - true).abs().mean(dim=1)
-        weight = central[b, t, y, x]
-        return value + FAR_WEIGHT * len(b) / central.numel() * (error * weight).sum() / weight.sum()
-
-    return loss
-
-
-def _centrality(label: np.ndarray, rays: Rays) -> np.ndarray:
-    return edge_probability(label, anisotropy=rays.extents).astype(np.float32)
-
-
-def _distances(labels: np.ndarray, rays: Rays) -> np.ndarray:
-    """Distances (P, R) at the labelled voxels of a batch, in the order of their indices."""
-    parts = [distances_at(label, np.argwhere(label), rays) for label in labels if label.any()]
-    return np.concatenate(parts).astype(np.float32)
 
 
 class Candidates(NamedTuple):

@@ -1,12 +1,13 @@
 """3D U-Net for events in a movie: "3D" means T x H x W, so that a kernel sees space and time at once.
 
-After Cicek et al. 2016 (arXiv:1606.06650): what is small is found at full resolution, with what surrounds it seen from coarser
-levels. Without padding tricks and with normalisation that does not look beyond a voxel once trained, so that a movie of any
-size can be cut into tiles.
+After Cicek et al. 2016 (arXiv:1606.06650): what is small is found at full resolution, with what surrounds it seen from
+coarser levels. Once trained, its normalisation is a constant: what a voxel is called depends on its surroundings alone, so that a movie of
+any size can be cut into tiles.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,7 @@ class UNet3D(nn.Module):
         self.config = config = config or UNet3DConfig()
         widths = config.widths
         self.down = nn.ModuleList(_pair(n_in, n_out) for n_in, n_out in zip((config.channels, *widths), widths, strict=False))
-        self.up = nn.ModuleList(_pair(fine + coarse, fine) for fine, coarse in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(_pair(fine + coarse, fine) for fine, coarse in itertools.pairwise(widths))
         self.out = nn.Conv3d(widths[0], config.outputs, 1)
 
     @property

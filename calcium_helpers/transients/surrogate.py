@@ -41,9 +41,9 @@ def join_events(parts: Sequence[Events], n_frames: Sequence[int], *, fs: float) 
 def choose_threshold(found: Events, labelled: Events, *, radius: Sequence[float] = RADIUS) -> float:
     """Choose the score from which events are called, with labels of some events only.
 
-    Where positives are labelled at random, squared recall over the share called positive grows with the product of precision and
-    recall, although precision itself cannot be known (Lee & Liu 2003, ICML): the threshold is where it is greatest. Called are
-    events here, so that the share is their number.
+    Where positives are labelled at random, squared recall over the share called positive grows with the product of precision
+    and recall, although precision itself cannot be known (Lee & Liu 2003, ICML): the threshold is where it is greatest. Called
+    are events here, so that the share is their number.
 
     Parameters
     ----------

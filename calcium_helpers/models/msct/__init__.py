@@ -1,1 +1,1 @@
-"""Networks that find miniature synaptic calcium transients: what they see, what they learn from, and how they look at a movie."""
+"""Networks for miniature synaptic calcium transients: what they see, what they learn from, how they look at a movie."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-CROP = (16, 32, 32)  # frames, rows, columns
+from calcium_helpers.models.msct.config import PUConfig
+
 
 class Labelled(NamedTuple):
     """A movie as the networks see it, and what is labelled in it.
@@ -28,20 +29,14 @@ class Crops(NamedTuple):
     label: torch.Tensor
 
 
-def crop_batches(
-    movies: Sequence[Labelled], *, n: int = 16, unlabelled: float = 1.0, shape: tuple[int, int, int] = CROP
-) -> Callable[[np.random.Generator], Crops]:
+def crop_batches(movies: Sequence[Labelled], config: PUConfig | None = None) -> Callable[[np.random.Generator], Crops]:
     """Make a function that draws crops around labelled events, and anywhere.
 
     Parameters
     ----------
     movies : sequence of Labelled
-    n : int
-        Crops a batch.
-    unlabelled : float
-        Crops from anywhere for each around a labelled event; 0 takes labelled ones only.
-    shape : tuple of int
-        Frames, rows and columns of a crop.
+    config : PUConfig, optional
+        Its ``batch``, ``unlabelled`` and ``crop``.
 
     Returns
     -------
@@ -53,22 +48,26 @@ def crop_batches(
     ValueError
         Where nothing is labelled.
     """
+    config = config or PUConfig()
+    shape = config.crop
     events = [(movie, box) for movie in movies for box in label_boxes(movie.label)]
     if not events:
         raise ValueError("movies must hold at least one labelled event, got none")
     sizes = np.array([movie.label.size for movie in movies], dtype=float)
 
     def draw(rng: np.random.Generator) -> Crops:
-        n_labelled = int(rng.binomial(n, 1 / (1 + unlabelled)))
+        n_labelled = int(rng.binomial(config.batch, 1 / (1 + config.unlabelled)))
         parts = []
-        for number in range(n):
+        for number in range(config.batch):
             if number < n_labelled:
                 movie, box = events[int(rng.integers(len(events)))]
                 centre = box.mean(axis=1) + rng.uniform(-0.25, 0.25, 3) * shape
                 start = np.rint(centre - np.array(shape) / 2).astype(int)
             else:
                 movie = movies[int(rng.choice(len(movies), p=sizes / sizes.sum()))]
-                start = np.array([rng.integers(max(size - side, 0) + 1) for size, side in zip(movie.label.shape, shape, strict=True)])
+                start = np.array(
+                    [rng.integers(max(size - side, 0) + 1) for size, side in zip(movie.label.shape, shape, strict=True)]
+                )
             parts.append(_cut(rng, movie, start, shape))
         channels, label = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
         return Crops(channels, label)

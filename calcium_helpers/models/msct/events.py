@@ -1,0 +1,126 @@
+"""From a 3D U-Net's voxels to events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from torch import nn
+
+from calcium_helpers.containers import Events, Movie
+from calcium_helpers.memory import scratch_array
+from calcium_helpers.metrics.volumes import RADIUS, detection_curve
+from calcium_helpers.models.msct.tiles import CORE, Part, run_tiles
+from calcium_helpers.transients.surrogate import join_events
+from calcium_helpers.transients.volumes import events_from_label
+from calcium_helpers.transients.watershed import split_volumes
+
+LEVELS = (0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Probabilities that are tried as the edge of events: a network that took hidden events for negative says little of any."""
+
+
+class Thresholds(NamedTuple):
+    """From which probability a voxel may belong to an event, and from which score an event is called."""
+
+    level: float
+    score: float
+
+
+def predict_probability(
+    model: nn.Module, movie: Movie, *, core: tuple[int, int, int] = CORE, device: str = "cpu", progress: bool = False
+) -> np.ndarray:
+    """Compute how probably each voxel belongs to an event.
+
+    Parameters
+    ----------
+    model : Module
+        `UNet3D`, trained.
+    movie : Movie
+        Normalised.
+    core : tuple of int
+        Frames, rows and columns at once: it changes time and memory, not the result.
+    device : str
+    progress : bool
+
+    Returns
+    -------
+    ndarray, shape (T, H, W), float32
+    """
+    out = scratch_array(movie.shape)
+
+    def keep(part: Part, seen: np.ndarray) -> None:
+        out[part] = 1 / (1 + np.exp(-seen[0]))
+
+    run_tiles(model, movie, keep, core=core, device=device, progress=progress)
+    return out
+
+
+def find_events(probability: np.ndarray, movie: Movie, *, level: float) -> Events:
+    """Cut probabilities into events.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (T, H, W)
+    movie : Movie
+        Where amplitudes are measured.
+    level : float
+        A voxel belongs to an event above this.
+
+    Returns
+    -------
+    Events
+        With masks, and a ``score``: the highest mean of the probability over 3 x 3 x 3 voxels.
+    """
+    label = split_volumes(probability, threshold=level)
+    events = events_from_label(label, movie)
+    tops = [float(_smooth(probability, mask).max()) for mask in events.masks or ()]
+    return events.replace(table=events.table.assign(score=np.array(tops, dtype=float)))
+
+
+def _smooth(probability: np.ndarray, volume: tuple[int, int, int, np.ndarray]) -> np.ndarray:
+    """Means around the voxels of an event."""
+    *corner, mask = volume
+    box = tuple(slice(max(start - 1, 0), start + side + 1) for start, side in zip(corner, mask.shape, strict=True))
+    inner = tuple(slice(start - part.start, start - part.start + side) for start, part, side in zip(
+        corner, box, mask.shape, strict=True))  # fmt: skip
+    return np.asarray(ndimage.uniform_filter(probability[box], 3, mode="nearest")[inner][mask])
+
+
+def optimize_thresholds(
+    find: Callable[[int, float], Events], labelled: Sequence[Events], n_frames: Sequence[int], *, fs: float,
+    levels: Iterable[float] = LEVELS, radius: Sequence[float] = RADIUS,
+) -> Thresholds:  # fmt: skip
+    """Choose thresholds on movies of which only some events are labelled.
+
+    They are where squared recall over the number of events called is greatest, see `transients.surrogate`.
+
+    Parameters
+    ----------
+    find : callable
+        ``find(i, level)`` gives the events of movie ``i`` at a level, those of low scores too.
+    labelled : sequence of Events
+        What is labelled in each movie.
+    n_frames : sequence of int
+        Frames of each movie.
+    fs : float
+        Frames per second, Hz.
+    levels : iterable of float
+    radius : sequence of float
+        Within which centres match.
+
+    Returns
+    -------
+    Thresholds
+    """
+    true = join_events(labelled, n_frames, fs=fs)
+    best, thresholds = -1.0, Thresholds(0.5, 0.5)
+    for level in levels:
+        found = join_events([find(i, level) for i in range(len(labelled))], n_frames, fs=fs)
+        curve = detection_curve(found, true, radius=radius)
+        surrogate = curve.recall * curve.precision
+        if len(surrogate) and surrogate.max() > best:
+            best = float(surrogate.max())
+            thresholds = Thresholds(level, float(curve.threshold[np.argmax(surrogate)]))
+    return thresholds
