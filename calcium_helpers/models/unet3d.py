@@ -1,8 +1,8 @@
 """3D U-Net for events in a movie: "3D" means T x H x W, so that a kernel sees space and time at once.
 
 After Cicek et al. 2016 (arXiv:1606.06650): what is small is found at full resolution, with what surrounds it seen from
-coarser levels. Once trained, its normalisation is a constant: what a voxel is called depends on its surroundings alone, so that a movie of
-any size can be cut into tiles.
+coarser levels. Once trained, its normalisation is a constant: what a voxel is called depends on its surroundings alone, so
+that a movie of any size can be cut into tiles.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Risks of learning from positive and unlabelled voxels.
 
-An annotator who finds a quarter of the events leaves three quarters of them among the voxels without a label. Taking these for
-negative teaches a network to call events nothing. With the share of positives among the unlabelled known (the class prior),
-the mean loss of the true negatives follows from that of the unlabelled and of the labelled: du Plessis et al. 2015 (unbiased), kept
-from falling below 0, which a flexible network would otherwise exploit, by Kiryo et al. 2017 (arXiv:1703.00593). Both assume that
-the labelled events are like the others.
+An annotator who finds a quarter of the events leaves three quarters of them among the voxels without a label. Taking these
+for negative teaches a network to call events nothing. With the share of positives among the unlabelled known (the class
+prior), the mean loss of the true negatives follows from that of the unlabelled and of the labelled: du Plessis et al. 2015
+(unbiased), kept from falling below 0, which a flexible network would otherwise exploit, by Kiryo et al. 2017
+(arXiv:1703.00593). Both assume that the labelled events are like the others.
 """
 
 from __future__ import annotations
