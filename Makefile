@@ -26,7 +26,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 nbval: $(VENV)/test.stamp
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tools/nbval_sanitize.cfg notebooks/*.ipynb

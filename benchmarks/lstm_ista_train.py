@@ -1,7 +1,7 @@
 """Train networks that lack a part, for the ablation of LSTM-ISTA.
 
-All see the same simulated fields, kept in FOLDER/fields, in the profile "cpu", and differ in nothing else. Their trace heads are
-hardly trained: the table holds what footprints and their fit give::
+All see the same simulated fields, kept in FOLDER/fields, in the profile "cpu", and differ in nothing else. Their trace
+heads are hardly trained: the table holds what footprints and their fit give::
 
     for name in "full, short" "without ISTA blocks" "without LSTM" "without matching"; do
         python benchmarks/lstm_ista_train.py "$name" FOLDER --steps 2000
