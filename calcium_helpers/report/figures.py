@@ -79,9 +79,11 @@ def canvas(width: float, height: float) -> Figure:
 
 def _write(figure: Figure, folder: Path, name: str) -> str:
     """Write a figure in both formats and return the PNG as a data address."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # once holds for both formats: more would be half of the time
     buffer = BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    figure.set_layout_engine("none")  # it holds for the second format too, and is half of the time
     with atomic_path(folder / f"{name}.svg") as part:
         figure.savefig(part, format="svg", metadata={"Date": None})
     with atomic_path(folder / f"{name}.png") as part:
