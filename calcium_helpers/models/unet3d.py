@@ -20,6 +20,9 @@ PUBLISHED_WIDTHS = (8, 16, 32, 64, 128, 256)
 """Of the network of Beaupre et al. 2025 (doi:10.1039/D4DD00197D)."""
 
 
+RARE = -4.0  # logit that an untrained network gives: to learn first that events are rare would take hundreds of steps
+
+
 @dataclass(frozen=True)
 class UNet3DConfig:
     """Size of the network.
@@ -61,6 +64,8 @@ class UNet3D(nn.Module):
         self.down = nn.ModuleList(_pair(n_in, n_out) for n_in, n_out in zip((config.channels, *widths), widths, strict=False))
         self.up = nn.ModuleList(_pair(fine + coarse, fine) for fine, coarse in itertools.pairwise(widths))
         self.out = nn.Conv3d(widths[0], config.outputs, 1)
+        with torch.no_grad():
+            self.out.bias[0] = RARE  # type: ignore[index]
 
     @property
     def step(self) -> int:

@@ -15,7 +15,7 @@ from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.crops import Labelled, crop_batches, label_boxes
 from calcium_helpers.models.msct.events import find_events, optimize_thresholds
 from calcium_helpers.models.msct.losses import stardist_loss, voxel_loss
-from calcium_helpers.models.msct.training import KINDS, look, train
+from calcium_helpers.models.msct.training import KINDS, look, measure_prior, train
 from calcium_helpers.models.stardist3d import StarDist3D, StarDist3DConfig, predict_instances
 from calcium_helpers.models.unet3d import UNet3DConfig
 from calcium_helpers.training import FitConfig
@@ -30,7 +30,16 @@ SHORT = PUConfig(risk="plain", batch=4, crop=(8, 16, 16), fit=FitConfig(steps=6,
 
 @pytest.fixture(scope="module")
 def streams():
-    config = simulate.SynapseConfig(n_frames=80, height=48, width=48, n_dendrites=1, n_events=8.0)
+    config = simulate.SynapseConfig(
+        n_frames=80,
+        height=48,
+        width=48,
+        n_dendrites=1,
+        n_events=16.0,
+        amplitude=1.5,
+        distractors_per_min=0.0,
+        amplitude_log_sd=0.1,
+    )
     found = []
     for seed in range(2):
         simulation = simulate.synaptic_events(config, seed=seed)
@@ -82,7 +91,7 @@ def test_without_a_label_there_is_nothing_to_learn(streams, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_lowers_the_loss_and_goes_on_where_it_stopped(kind, streams, tmp_path):
-    longer = replace(SHORT, fit=FitConfig(steps=24, every=6, learning_rate=5e-3))
+    longer = replace(SHORT, fit=FitConfig(steps=40, every=10, learning_rate=1e-2))
     whole = train(kind, tmp_path / "whole", streams, config=longer, network=SMALL[kind])
     assert whole.history.loss[-1] < 0.8 * whole.history.loss[0]
 
@@ -95,11 +104,35 @@ def test_training_lowers_the_loss_and_goes_on_where_it_stopped(kind, streams, tm
     assert torch.equal(loaded(x), whole.model(x))
 
 
+class Brightness(torch.nn.Module):
+    """Takes the deviation from rest, averaged over the voxels around, for a logit."""
+
+    def forward(self, x):
+        return torch.nn.functional.avg_pool3d(x[:, 1:], 3, stride=1, padding=1)
+
+
+def test_the_prior_of_crops_is_about_what_hides_in_them(streams):
+    """In the middle of several ways to label half of the few events."""
+    config = replace(SHORT, batch=32, crop=(16, 32, 32))
+    ratios = []
+    for seed in range(5):
+        few = [look(stream) for stream in withhold(streams, share=0.5, how="random", seed=seed)]
+        hidden = [
+            Labelled(np.stack([part.label, whole.label]).astype(np.float32), part.label)
+            for part, whole in zip(few, streams, strict=True)
+        ]
+        crops = crop_batches(hidden, replace(config, batch=200))(np.random.default_rng(0))
+        true = float((crops.channels[:, 1][crops.label == 0] > 0).float().mean())
+        ratios.append(measure_prior(Brightness(), few, config) / true)
+    assert 0.5 < np.median(ratios) < 2
+
+
 def test_the_prior_is_estimated_where_it_is_not_given(streams, tmp_path):
     config = replace(SHORT, risk="non-negative")
     few = withhold(streams, share=0.5, how="random", seed=0)
     trained = train("msct-unet", tmp_path, few[:1], few[1:], config=config, network=SMALL["msct-unet"])
-    assert 0 < trained.prior < 0.5
+    plain = train("msct-unet", tmp_path / "p", few[:1], config=replace(config, risk="plain"), network=SMALL["msct-unet"])
+    assert trained.prior == measure_prior(plain.model, [look(stream, KINDS["msct-unet"].label) for stream in few[1:]], config)
     with pytest.raises(ValueError, match="valid must hold a labelled event"):
         train("msct-unet", tmp_path / "other", few, config=config, network=SMALL["msct-unet"])
 
