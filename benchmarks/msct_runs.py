@@ -1,0 +1,163 @@
+"""One training and its scores, or the detector by threshold: a row of ``msct.py``. Nothing is chosen on hidden truth.
+
+Labels of the movies to train on and of those to validate on are withheld in the same way; thresholds, and the prior, come from
+the latter. Scores are on other movies, fully labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msct_movies
+import numpy as np
+
+from calcium_helpers.containers import Events, Movie
+from calcium_helpers.io.msct import Stream
+from calcium_helpers.metrics import detection_curve, dice, match_events
+from calcium_helpers.models._base import load_model
+from calcium_helpers.models.msct import training
+from calcium_helpers.models.msct.config import PUConfig
+from calcium_helpers.models.msct.events import LEVELS, find_events, optimize_thresholds, predict_probability
+from calcium_helpers.models.stardist3d import predict_instances
+from calcium_helpers.training import FitConfig
+from calcium_helpers.transients import (
+    connected_volumes, detect_by_threshold, events_from_label, label_from_events, withhold,
+)  # fmt: skip
+
+NEAR_S, NEAR_UM = 0.5, 0.8  # within which centres match
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained: a ``kind`` of network on a ``share`` of the labels, withheld ``how``; "" trains nothing.
+
+    ``factor`` multiplies the prior, which is estimated with the network of the run named ``plain``, of the same labels.
+    """
+
+    kind: str = "msct-unet"
+    share: float = 0.25
+    how: str = "random"
+    risk: str = "plain"
+    unlabelled: float = 1.0
+    factor: float = 1.0
+    plain: str = ""
+
+
+def _unets() -> dict[str, Run]:
+    runs = {"U-Net, all labels": Run(share=1.0)}
+    for words, share, how in (
+        ("25 %", 0.25, "random"), ("10 %", 0.10, "random"), ("25 % of movies", 0.25, "movies"), ("25 %, brightest", 0.25, "brightest")
+    ):  # fmt: skip
+        plain = f"U-Net, {words}, plain"
+        runs[plain] = Run(share=share, how=how)
+        runs[f"U-Net, {words}, plain 1:4"] = Run(share=share, how=how, unlabelled=4.0)
+        runs[f"U-Net, {words}, nnPU"] = Run(share=share, how=how, risk="non-negative", plain=plain)
+    for factor in (0.5, 2.0):
+        runs[f"U-Net, 25 %, nnPU, prior x {factor:g}"] = replace(runs["U-Net, 25 %, nnPU"], factor=factor)
+    return runs
+
+
+RUNS = {
+    "threshold, 25 %": Run(kind=""),
+    **_unets(),
+    "StarDist, all labels": Run("msct-stardist", share=1.0),
+    "StarDist, 25 %, plain": Run("msct-stardist"),
+    "StarDist, 25 %, nnPU": Run("msct-stardist", risk="non-negative", plain="StarDist, 25 %, plain"),
+}
+
+
+def measure(name: str, seed: int, folder: Path, *, steps: int) -> Scores:
+    """Train and score."""
+    run = RUNS[name]
+    train, valid = msct_movies.streams(seed)
+    train, valid = (withhold(part, share=run.share, how=run.how, seed=seed + more) for part, more in ((train, 0), (valid, 100)))
+    find, scores = _finder(run, train, valid, folder, name, seed, steps)
+    movies = [Movie(np.asarray(stream.movie), fs=10.0) for stream in valid]
+    kept = [find(movie) for movie in movies]
+    labelled = [events_from_label(stream.label, movie) for stream, movie in zip(valid, movies, strict=True)]
+    frames = [movie.n_frames for movie in movies]
+    chosen = optimize_thresholds(lambda i, level: kept[i](level), labelled, frames, fs=10.0, levels=_levels(run))
+    scores |= {"level": chosen.level, "threshold": chosen.score}
+    for column in msct_movies.COLUMNS:
+        found = [find(movie)(chosen.level) for movie, _, _ in msct_movies.scored(column)]
+        scores |= {f"{column}: {key}": value for key, value in _score(column, found, chosen.score).items()}
+    return scores
+
+
+def _levels(run: Run) -> tuple[float, ...]:
+    return LEVELS if run.kind == "msct-unet" else (0.0,)
+
+
+def _finder(
+    run: Run, train: list[Stream], valid: list[Stream], folder: Path, name: str, seed: int, steps: int
+) -> tuple[Callable[[Movie], Callable[[float], Events]], Scores]:
+    """What looks at a movie and then gives its events at any level, and what was noted on the way."""
+    if not run.kind:
+        return (lambda movie: lambda _, events=detect_by_threshold(movie, threshold=3.0): events), {}
+    config = PUConfig(
+        risk=run.risk, unlabelled=run.unlabelled, fit=FitConfig(steps=steps, every=100, learning_rate=3e-3, seed=seed)
+    )
+    noted: Scores = {}
+    if run.plain:
+        kind = training.KINDS[run.kind]
+        model = load_model(folder / f"{run.plain}, {seed}", lambda known: kind.make(kind.config(**known)))
+        prior = run.factor * training.measure_prior(model, [training.look(stream, kind.label) for stream in valid], config)
+        config, noted = replace(config, prior=prior), {"prior": prior}
+    model = training.train(run.kind, folder / f"{name}, {seed}", train, config=config).model
+    if run.kind == "msct-stardist":
+        return (lambda movie: lambda _, events=predict_instances(model, movie): events), noted
+
+    def find(movie: Movie) -> Callable[[float], Events]:
+        probability = predict_probability(model, movie)
+        return lambda level: find_events(probability, movie, level=level)
+
+    return find, noted
+
+
+def _score(column: str, found: list[Events], threshold: float) -> Scores:
+    """Mean over the movies of a column."""
+    config, rows = msct_movies.COLUMNS[column], []
+    radius = (NEAR_S * config.fs, NEAR_UM / config.pixel_um, NEAR_UM / config.pixel_um)
+    for events, (movie, label, true) in zip(found, msct_movies.scored(column), strict=True):
+        called = _select(events, events.table["score"].to_numpy() >= threshold)
+        matching = match_events(called, true, radius=radius)
+        drawn = label_from_events(called, movie.shape)
+        kinds = {kind: _recall(matching.pairs[:, 1], true.table["kind"] == kind) for kind in ("synapse", "dendrite")}
+        rows.append({
+            "AP": detection_curve(events, true, radius=radius).average_precision, "F1": matching.f1,
+            "precision": matching.precision, "recall": matching.recall, "Dice": dice(drawn, label),
+            **{f"recall, {kind}": value for kind, value in kinds.items()},
+            "pairs kept apart": _kept_apart(drawn, label), "pairs, connected": _kept_apart(connected_volumes(drawn > 0), label),
+        })  # fmt: skip
+    return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
+
+
+def _select(events: Events, rows: np.ndarray) -> Events:
+    masks = tuple(mask for mask, keep in zip(events.masks or (), rows, strict=True) if keep)
+    return Events(events.table[rows].reset_index(drop=True), masks)
+
+
+def _recall(hit: np.ndarray, of: np.ndarray) -> float:
+    rows = np.flatnonzero(of)
+    return float(np.isin(rows, hit).mean()) if len(rows) else float("nan")
+
+
+def _kept_apart(drawn: np.ndarray, label: np.ndarray) -> float:
+    """Of the pairs of events that touch and are both seen, the share that is seen as two."""
+    seen = {int(number): np.bincount(drawn[label == number]) for number in np.unique(label[label > 0])}
+    best = {number: int(counts[1:].argmax()) + 1 for number, counts in seen.items() if counts[1:].any()}
+    apart = [best[a] != best[b] for a, b in _touching(label) if a in best and b in best]
+    return float(np.mean(apart)) if apart else float("nan")
+
+
+def _touching(label: np.ndarray) -> set[tuple[int, int]]:
+    """Pairs of numbers with voxels beside each other along an axis."""
+    pairs: set[tuple[int, int]] = set()
+    for axis in range(3):
+        a, b = np.moveaxis(label, axis, 0)[:-1], np.moveaxis(label, axis, 0)[1:]
+        both = (a > 0) & (b > 0) & (a != b)
+        pairs |= {(min(p, q), max(p, q)) for p, q in zip(a[both].tolist(), b[both].tolist(), strict=True)}
+    return pairs
