@@ -1,10 +1,10 @@
 """Miniature synaptic transients with labels of a share of the events: risks, networks, and a detector by threshold.
 
 Table ``msct``: average precision and F1 of each run of ``msct_runs.py`` in the columns of ``msct_movies.py``, mean and sd over
-seeds; a seed has its own movies to train on, labels withheld and first weights. A run of a seed takes about seven minutes on a
-core, all of them about three hours on two; with ``--keep FOLDER`` trainings and scores are kept there, and a run that was stopped
-goes on. Two processes may share a folder: ``--only`` names the runs of each. No published recording of such events was at hand:
-there is no column of real events.
+seeds; a seed has its own movies to train on, labels withheld and first weights. A run of a seed takes about seven minutes on
+a core, all of them about three hours on two; with ``--keep FOLDER`` trainings and scores are kept there, and a run that was
+stopped goes on. Two processes may share a folder: ``--only`` names the runs of each. No published recording of such events was
+at hand: there is no column of real events.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Movies of synaptic transients for ``msct.py``: to train on, to validate on, and to be scored in two columns.
 
-``OUT_OF_RANGE`` was fixed before anything was trained and is never changed: faster, finer pixels, a blurred and dimmer camera,
-thicker dendrites, smaller heads, shorter events, more of them on the shaft, more touching, more whole-dendrite transients,
-stronger bleaching and drift.
+"out of range" was fixed before any training that is scored, and is never changed: faster, finer pixels, a blurred and dimmer
+camera, thicker dendrites, smaller heads, shorter events, more of them on the shaft, more touching, more whole-dendrite
+transients, stronger bleaching and drift.
 """
 
 from __future__ import annotations

@@ -22,12 +22,13 @@ from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.events import LEVELS, find_events, optimize_thresholds, predict_probability
 from calcium_helpers.models.stardist3d import predict_instances
 from calcium_helpers.training import FitConfig
-from calcium_helpers.transients import (
-    connected_volumes, detect_by_threshold, events_from_label, label_from_events, withhold,
-)  # fmt: skip
+from calcium_helpers.transients import connected_volumes, detect_by_threshold, events_from_label, label_from_events, withhold
 
 NEAR_S, NEAR_UM = 0.5, 0.8  # within which centres match
+LOW = 3.0  # noise sds of the detector by threshold: what is called is chosen by its score, like that of the networks
 Scores = dict[str, float]
+Finder = Callable[[Movie], Callable[[float], Events]]
+"""Looks at a movie, and then gives its events at any level."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,15 @@ class Run:
     plain: str = ""
 
 
+WITHHELD = (
+    ("25 %", 0.25, "random"), ("10 %", 0.10, "random"), ("25 % of movies", 0.25, "movies"),
+    ("25 %, brightest", 0.25, "brightest"),
+)  # fmt: skip
+
+
 def _unets() -> dict[str, Run]:
     runs = {"U-Net, all labels": Run(share=1.0)}
-    for words, share, how in (
-        ("25 %", 0.25, "random"), ("10 %", 0.10, "random"), ("25 % of movies", 0.25, "movies"), ("25 %, brightest", 0.25, "brightest")
-    ):  # fmt: skip
+    for words, share, how in WITHHELD:
         plain = f"U-Net, {words}, plain"
         runs[plain] = Run(share=share, how=how)
         runs[f"U-Net, {words}, plain 1:4"] = Run(share=share, how=how, unlabelled=4.0)
@@ -93,10 +98,10 @@ def _levels(run: Run) -> tuple[float, ...]:
 
 def _finder(
     run: Run, train: list[Stream], valid: list[Stream], folder: Path, name: str, seed: int, steps: int
-) -> tuple[Callable[[Movie], Callable[[float], Events]], Scores]:
-    """What looks at a movie and then gives its events at any level, and what was noted on the way."""
+) -> tuple[Finder, Scores]:
+    """Train; return what finds events, and what was noted on the way."""
     if not run.kind:
-        return (lambda movie: lambda _, events=detect_by_threshold(movie, threshold=3.0): events), {}
+        return (lambda movie: _whatever_level(detect_by_threshold(movie, threshold=LOW))), {}
     config = PUConfig(
         risk=run.risk, unlabelled=run.unlabelled, fit=FitConfig(steps=steps, every=100, learning_rate=3e-3, seed=seed)
     )
@@ -108,13 +113,17 @@ def _finder(
         config, noted = replace(config, prior=prior), {"prior": prior}
     model = training.train(run.kind, folder / f"{name}, {seed}", train, config=config).model
     if run.kind == "msct-stardist":
-        return (lambda movie: lambda _, events=predict_instances(model, movie): events), noted
+        return (lambda movie: _whatever_level(predict_instances(model, movie))), noted
 
     def find(movie: Movie) -> Callable[[float], Events]:
         probability = predict_probability(model, movie)
         return lambda level: find_events(probability, movie, level=level)
 
     return find, noted
+
+
+def _whatever_level(events: Events) -> Callable[[float], Events]:
+    return lambda _: events
 
 
 def _score(column: str, found: list[Events], threshold: float) -> Scores:
