@@ -39,6 +39,7 @@ def add_annotate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run_annotate(options: argparse.Namespace) -> int:
     """Read, normalise, label and append."""
+    from calcium_helpers.io.errors import MovieFileError
     from calcium_helpers.io.load import load_movie
     from calcium_helpers.io.msct import append_stream
     from calcium_helpers.transients.annotate import from_labels, from_points
@@ -53,7 +54,10 @@ def run_annotate(options: argparse.Namespace) -> int:
     if table is None:
         stream = from_labels(shown, load_movie(options.labels, fs=movie.fs).frames(), name=name)
     else:
-        stream = from_points(shown, table, name=name)
+        try:
+            stream = from_points(shown, table, name=name)
+        except ValueError as error:
+            raise MovieFileError(options.points, str(error), "Correct the table") from error
     append_stream(options.out, stream, split=options.split)
     n, size = len(stream.events), " x ".join(map(str, movie.shape))
     print(f"{options.out}: {options.split}/{name}, {size}, {n} {'event' if n == 1 else 'events'}")

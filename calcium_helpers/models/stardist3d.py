@@ -87,7 +87,7 @@ class Candidates(NamedTuple):
 def find_candidates(
     model: StarDist3D, movie: Movie, *, core: tuple[int, int, int] = CORE, device: str = "cpu", progress: bool = False
 ) -> Candidates:
-    """Collect the voxels whose centrality is the highest around them.
+    """Collect the voxels that may be the centre of an event.
 
     Parameters
     ----------

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from calcium_helpers.containers import Events
 from calcium_helpers.metrics.volumes import RADIUS, detection_curve
+
+
+class Choice(NamedTuple):
+    """A ``threshold`` on the score, and the ``surrogate``, recall times precision against what is labelled, that it reaches."""
+
+    threshold: float
+    surrogate: float
 
 
 def join_events(parts: Sequence[Events], n_frames: Sequence[int], *, fs: float) -> Events:
@@ -38,7 +46,7 @@ def join_events(parts: Sequence[Events], n_frames: Sequence[int], *, fs: float) 
     return Events(pd.concat(tables, ignore_index=True), tuple(masks))
 
 
-def choose_threshold(found: Events, labelled: Events, *, radius: Sequence[float] = RADIUS) -> float:
+def choose_threshold(found: Events, labelled: Events, *, radius: Sequence[float] = RADIUS) -> Choice:
     """Choose the score from which events are called, with labels of some events only.
 
     Where positives are labelled at random, squared recall over the share called positive grows with the product of precision
@@ -56,10 +64,13 @@ def choose_threshold(found: Events, labelled: Events, *, radius: Sequence[float]
 
     Returns
     -------
-    float
-        Threshold on the score; 0.5 where nothing labelled was found.
+    Choice
+        With a threshold of 0.5 where nothing labelled was found.
     """
     curve = detection_curve(found, labelled, radius=radius)
     # Recall^2 / number called = recall * precision / number labelled, with the precision against what is labelled.
     surrogate = curve.recall * curve.precision
-    return float(curve.threshold[np.argmax(surrogate)]) if surrogate.any() else 0.5
+    if not surrogate.any():
+        return Choice(0.5, 0.0)
+    best = int(np.argmax(surrogate))
+    return Choice(float(curve.threshold[best]), float(surrogate[best]))

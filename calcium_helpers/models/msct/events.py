@@ -11,9 +11,9 @@ from torch import nn
 
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.memory import scratch_array
-from calcium_helpers.metrics.volumes import RADIUS, detection_curve
+from calcium_helpers.metrics.volumes import RADIUS
 from calcium_helpers.models.msct.tiles import CORE, Part, run_tiles
-from calcium_helpers.transients.surrogate import join_events
+from calcium_helpers.transients.surrogate import choose_threshold, join_events
 from calcium_helpers.transients.volumes import events_from_label
 from calcium_helpers.transients.watershed import split_volumes
 
@@ -115,12 +115,10 @@ def optimize_thresholds(
     Thresholds
     """
     true = join_events(labelled, n_frames, fs=fs)
-    best, thresholds = -1.0, Thresholds(0.5, 0.5)
+    best, thresholds = 0.0, Thresholds(0.5, 0.5)
     for level in levels:
         found = join_events([find(i, level) for i in range(len(labelled))], n_frames, fs=fs)
-        curve = detection_curve(found, true, radius=radius)
-        surrogate = curve.recall * curve.precision
-        if len(surrogate) and surrogate.max() > best:
-            best = float(surrogate.max())
-            thresholds = Thresholds(level, float(curve.threshold[np.argmax(surrogate)]))
+        choice = choose_threshold(found, true, radius=radius)
+        if choice.surrogate > best:
+            best, thresholds = choice.surrogate, Thresholds(level, choice.threshold)
     return thresholds
