@@ -140,6 +140,9 @@ def test_command_line(tmp_path, capsys, simulated):
     assert (valid.name, len(valid.events)) == ("other", len(table))
     assert main(["annotate", movie_file, "--labels", str(tmp_path / "l.tif"), "--fs", "10", "-o", out]) == 2
     assert "'m' is there already" in capsys.readouterr().err
+    (tmp_path / "p.csv").write_text("a,b\n1,2\n")
+    assert main(["annotate", movie_file, "--fs", "10", "-o", out, *points]) == 2
+    assert "p.csv: points lack the columns" in capsys.readouterr().err
     (tmp_path / "p.csv").write_bytes(b"")
     assert main(["annotate", movie_file, "--fs", "10", "-o", out, *points]) == 2
     assert "cannot be read as a table" in capsys.readouterr().err
