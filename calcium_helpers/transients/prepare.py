@@ -17,7 +17,7 @@ SETTLED = 1e-6  # relative change of the weights
 def normalise(movie: Movie, *, smoothness: float = SMOOTHNESS, out: np.ndarray | None = None, progress: bool = False) -> Movie:
     """Subtract the baseline of the frame's mean brightness and divide by the mean brightness of the foreground.
 
-    The foreground are the pixels of the mean image above its triangle threshold (Zack et al. 1977, doi:10.1177/25.7.70454).
+    The foreground are the bright pixels of the mean image, see ``foreground``.
 
     Parameters
     ----------
@@ -41,8 +41,6 @@ def normalise(movie: Movie, *, smoothness: float = SMOOTHNESS, out: np.ndarray |
         When a frame holds NaN or infinity, ``out`` has another shape, or the foreground is not above 0, as in a movie that was
         normalised before.
     """
-    from skimage.filters import threshold_triangle
-
     out = np.empty(movie.shape, dtype=np.float32) if out is None else out
     if out.shape != movie.shape:
         raise ValueError(f"out must have the movie's shape {movie.shape}, got {out.shape}")
@@ -55,8 +53,7 @@ def normalise(movie: Movie, *, smoothness: float = SMOOTHNESS, out: np.ndarray |
             f"movie must be finite, got NaN or infinity in frame {np.argmin(np.isfinite(means))}; mend or cut it out"
         )
     image = total / movie.n_frames
-    bright = image > threshold_triangle(image) if image.max() > image.min() else np.ones(image.shape, dtype=bool)
-    unit = float(image[bright].mean())
+    unit = float(image[foreground(image)].mean())
     if unit <= 0:
         raise ValueError(
             f"movie must have a foreground above 0, got a mean of {unit:g}; give the movie in counts, not yet normalised"
@@ -67,6 +64,24 @@ def normalise(movie: Movie, *, smoothness: float = SMOOTHNESS, out: np.ndarray |
         out[start : start + len(frames)] /= np.float32(unit)
     note = f"baseline of the frame mean subtracted, divided by the foreground ({unit:g} counts)"
     return movie.replace(data=out, history=(*movie.history, note))
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Tell the pixels of what is bright, by the triangle threshold (Zack et al. 1977, doi:10.1177/25.7.70454).
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W)
+        Finite.
+
+    Returns
+    -------
+    ndarray, shape (H, W), bool
+        All pixels where all are alike.
+    """
+    from skimage.filters import threshold_triangle
+
+    return image > threshold_triangle(image) if image.max() > image.min() else np.ones(image.shape, dtype=bool)
 
 
 def fit_baseline(trace: np.ndarray, *, smoothness: float = SMOOTHNESS) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Batches: crops of movies around labelled events, and anywhere."""
+"""Batches: crops of movies around labelled events, and anywhere on what is bright at rest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 
 from calcium_helpers.models.msct.config import PUConfig
+from calcium_helpers.transients.prepare import foreground
 
 
 class Labelled(NamedTuple):
@@ -30,7 +31,9 @@ class Crops(NamedTuple):
 
 
 def crop_batches(movies: Sequence[Labelled], config: PUConfig | None = None) -> Callable[[np.random.Generator], Crops]:
-    """Make a function that draws crops around labelled events, and anywhere.
+    """Make a function that draws crops around labelled events, and around any voxel that is bright at rest.
+
+    Most of a movie is dark, and what is dark is soon learned: what has to be told from events lies on dendrites.
 
     Parameters
     ----------
@@ -53,7 +56,8 @@ def crop_batches(movies: Sequence[Labelled], config: PUConfig | None = None) -> 
     events = [(movie, box) for movie in movies for box in label_boxes(movie.label)]
     if not events:
         raise ValueError("movies must hold at least one labelled event, got none")
-    sizes = np.array([movie.label.size for movie in movies], dtype=float)
+    bright = [np.argwhere(foreground(movie.channels[0].mean(axis=0))) for movie in movies]
+    sizes = np.array([len(movie.label) * len(pixels) for movie, pixels in zip(movies, bright, strict=True)], dtype=float)
 
     def draw(rng: np.random.Generator) -> Crops:
         n_labelled = int(rng.binomial(config.batch, 1 / (1 + config.unlabelled)))
@@ -61,13 +65,13 @@ def crop_batches(movies: Sequence[Labelled], config: PUConfig | None = None) -> 
         for number in range(config.batch):
             if number < n_labelled:
                 movie, box = events[int(rng.integers(len(events)))]
-                centre = box.mean(axis=1) + rng.uniform(-0.25, 0.25, 3) * shape
-                start = np.rint(centre - np.array(shape) / 2).astype(int)
+                centre = box.mean(axis=1)
             else:
-                movie = movies[int(rng.choice(len(movies), p=sizes / sizes.sum()))]
-                start = np.array(
-                    [rng.integers(max(size - side, 0) + 1) for size, side in zip(movie.label.shape, shape, strict=True)]
-                )
+                at = int(rng.choice(len(movies), p=sizes / sizes.sum()))
+                movie = movies[at]
+                centre = np.array([rng.integers(len(movie.label)), *bright[at][rng.integers(len(bright[at]))]])
+            centre = centre + rng.uniform(-0.25, 0.25, 3) * shape
+            start = np.rint(centre - np.array(shape) / 2).astype(int)
             parts.append(_cut(rng, movie, start, shape))
         channels, label = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
         return Crops(channels, label)

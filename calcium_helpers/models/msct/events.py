@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 from torch import nn
 
 from calcium_helpers.containers import Events, Movie
@@ -17,8 +17,11 @@ from calcium_helpers.transients.surrogate import choose_threshold, join_events
 from calcium_helpers.transients.volumes import events_from_label
 from calcium_helpers.transients.watershed import split_volumes
 
-LEVELS = (0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 """Probabilities that are tried as the edge of events: a network that took hidden events for negative says little of any."""
+
+
+SURE = 1e-6  # how near to 0 and 1 a probability is told apart
 
 
 class Thresholds(NamedTuple):
@@ -71,21 +74,21 @@ def find_events(probability: np.ndarray, movie: Movie, *, level: float) -> Event
     Returns
     -------
     Events
-        With masks, and a ``score``: the highest mean of the probability over 3 x 3 x 3 voxels.
+        With masks, and a ``score``: the highest mean of the logit over 3 x 3 x 3 voxels, as a probability.
     """
     label = split_volumes(probability, threshold=level)
     events = events_from_label(label, movie)
     tops = [float(_smooth(probability, mask).max()) for mask in events.masks or ()]
-    return events.replace(table=events.table.assign(score=np.array(tops, dtype=float)))
+    return events.replace(table=events.table.assign(score=special.expit(np.array(tops, dtype=float))))
 
 
 def _smooth(probability: np.ndarray, volume: tuple[int, int, int, np.ndarray]) -> np.ndarray:
-    """Means around the voxels of an event."""
+    """Means of the logit around the voxels of an event."""
     *corner, mask = volume
     box = tuple(slice(max(start - 1, 0), start + side + 1) for start, side in zip(corner, mask.shape, strict=True))
     inner = tuple(slice(start - part.start, start - part.start + side) for start, part, side in zip(
         corner, box, mask.shape, strict=True))  # fmt: skip
-    return np.asarray(ndimage.uniform_filter(probability[box], 3, mode="nearest")[inner][mask])
+    return np.asarray(ndimage.uniform_filter(special.logit(np.clip(probability[box], SURE, 1 - SURE)), 3, mode="nearest")[inner][mask])
 
 
 def optimize_thresholds(
