@@ -262,6 +262,18 @@ def test_events_are_sorted_with_their_masks():
     assert Events(make_events([2], peak_s=[2.0], offset_s=[2.0])).masks is None
 
 
+def test_chosen_events_keep_their_masks():
+    events = Events(make_events([5, 1, 3, 1]), masks=("a", "b", "c", "d"))  # sorted: b d c a
+    late = events.select(events.table["onset_s"].to_numpy() > 2)
+    assert (late.table["onset_s"].tolist(), late.masks) == ([3, 5], ("c", "a"))
+    assert events.select([3, 0]).masks == ("b", "a")
+    assert len(events.select([])) == 0
+    assert events.select([]).masks == ()
+    assert Events(make_events([1, 2])).select([1]).masks is None
+    with pytest.raises(ValueError, match="4"):
+        events.select(np.array([True]))
+
+
 @pytest.mark.parametrize(
     ("words", "table", "masks"),
     [

@@ -172,3 +172,8 @@ class Events(Container):
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def select(self, rows: np.ndarray) -> Events:
+        """Keep the given rows (indices or a boolean mask), in order of onset."""
+        rows = as_rows(rows, len(self))
+        return Events(self.table.iloc[rows], None if self.masks is None else tuple(self.masks[i] for i in rows))
