@@ -1,5 +1,8 @@
 """Annotations of one's own: label volumes and points, in Python and on the command line."""
 
+import re
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -148,3 +151,26 @@ def test_command_line(tmp_path, capsys, simulated):
     assert "cannot be read as a table" in capsys.readouterr().err
     with h5py.File(out) as file:
         assert list(file["train"]) == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"--points": "t_s,y_px,x_px\n9,0,0\n"}, r"given.csv: points must lie inside the movie \(4, 6, 6\) .*row 0"),
+        ({"--labels": np.zeros((4, 6, 5), np.uint8)}, "label must have the movie's shape"),
+        ({"--points": "t_s,y_px,x_px\n"}, "movie must have a foreground"),
+    ],
+)
+def test_annotations_are_checked_before_the_movie_is_normalised(tmp_path, monkeypatch, capsys, given, says):
+    """Which takes minutes for a long one; this dark one cannot be normalised, which is said only after its annotations fit."""
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("m.tif", np.zeros((4, 6, 6), np.uint16), photometric="minisblack")
+    ((option, content),) = given.items()
+    if isinstance(content, str):
+        Path("given.csv").write_text(content)
+    else:
+        tifffile.imwrite("given.tif", content, photometric="minisblack")
+    file = "given.csv" if isinstance(content, str) else "given.tif"
+    assert main(["annotate", "m.tif", option, file, "--fs", "10", "-o", "d.h5"]) == 2
+    assert re.search(says, capsys.readouterr().err)
+    assert not Path("d.h5").exists()

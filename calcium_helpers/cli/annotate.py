@@ -42,22 +42,24 @@ def run_annotate(options: argparse.Namespace) -> int:
     from calcium_helpers.io.errors import MovieFileError
     from calcium_helpers.io.load import load_movie
     from calcium_helpers.io.msct import append_stream
-    from calcium_helpers.transients.annotate import from_labels, from_points
+    from calcium_helpers.transients.annotate import check_points, from_labels, from_points
     from calcium_helpers.transients.prepare import normalise
 
     if not options.out.parent.is_dir():
         raise ValueError(f"--out: the folder {options.out.parent} does not exist; make it first")
     movie = load_movie(options.movie, fs=options.fs, dataset=options.dataset)
-    table = None if options.points is None else _read_points(options.points)
     name = options.name or options.movie.stem
-    shown = movie if options.as_is else normalise(movie, progress=True)
-    if table is None:
-        stream = from_labels(shown, load_movie(options.labels, fs=movie.fs).frames(), name=name)
+    # First what may be wrong, then what takes long.
+    if options.points is None:
+        stream = from_labels(movie, load_movie(options.labels, fs=movie.fs).frames(), name=name)
     else:
+        table = _read_points(options.points)
         try:
-            stream = from_points(shown, table, name=name)
+            check_points(movie, table)
         except ValueError as error:
             raise MovieFileError(options.points, str(error), "Correct the table") from error
+    shown = movie if options.as_is else normalise(movie, progress=True)
+    stream = stream._replace(movie=shown.frames()) if options.points is None else from_points(shown, table, name=name)
     append_stream(options.out, stream, split=options.split)
     n, size = len(stream.events), " x ".join(map(str, movie.shape))
     print(f"{options.out}: {options.split}/{name}, {size}, {n} {'event' if n == 1 else 'events'}")

@@ -93,7 +93,7 @@ def from_points(movie: Movie, table: pd.DataFrame, *, name: str) -> Stream:
     ValueError
         When a column is missing, a value is no number, or a point lies outside the movie; names the row.
     """
-    points = _read_points(movie, table)
+    points = check_points(movie, table)
     found = []
     for i, point in enumerate(points):
         peak, corner, mask = _grow(movie, *point)
@@ -104,8 +104,26 @@ def from_points(movie: Movie, table: pd.DataFrame, *, name: str) -> Stream:
     return Stream(name, movie.frames().astype(np.float32), label, events_of(label))
 
 
-def _read_points(movie: Movie, table: pd.DataFrame) -> np.ndarray:
-    """Return points (M, 5) as frame, row, column, radius (px) and duration (frames)."""
+def check_points(movie: Movie, table: pd.DataFrame) -> np.ndarray:
+    """Check points against a movie, of which only the size and the frame rate count.
+
+    Parameters
+    ----------
+    movie : Movie
+        The recording, normalised or not.
+    table : DataFrame
+        As of `from_points`.
+
+    Returns
+    -------
+    ndarray, shape (M, 5)
+        Frame, row and column (whole numbers), radius (pixels) and duration (frames).
+
+    Raises
+    ------
+    ValueError
+        As `from_points`.
+    """
     time = "t_frame" if "t_frame" in table else "t_s"
     missing = [column for column in (time, "y_px", "x_px") if column not in table]
     if missing:
