@@ -17,8 +17,9 @@ from calcium_helpers.plots.overlaps import show_overlaps
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
 from calcium_helpers.plots.spikes import show_spike_density, show_spike_triggered
 from calcium_helpers.plots.training import show_history
-from calcium_helpers.plots.transients import show_event, show_features, show_pr_curve, show_sites, show_transients
+from calcium_helpers.plots.transients import show_features, show_pr_curve, show_sites, show_transients
 from calcium_helpers.plots.unrolled import show_blocks, show_matching
+from calcium_helpers.plots.volumes import show_event
 
 __all__ = [
     "outline",

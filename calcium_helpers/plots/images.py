@@ -91,10 +91,8 @@ def show_footprints(
         Accepted cells are solid orange, the others dashed blue; all accepted by default.
     clusters : Clustering, optional
         Shows the cells that were clustered alone, in the colours of their clusters.
-    pixel_um : float, optional
-        Side of a pixel, micrometres; draws a scale bar.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
+    pixel_um, ax
+        As in `show_image`.
 
     Returns
     -------
@@ -188,11 +186,16 @@ def outline(footprints: Footprints, row: int, *, level: float = 0.2) -> list[np.
     """
     start, stop = footprints.weights.indptr[row : row + 2]
     y, x = np.divmod(footprints.weights.indices[start:stop], footprints.shape[1])
-    # One pixel of zeros around the cell closes curves at its box and at the frame's edge.
-    box = np.zeros((np.ptp(y) + 3, np.ptp(x) + 3))
-    box[y - y.min() + 1, x - x.min() + 1] = footprints.weights.data[start:stop]
-    lines = contour_generator(z=box).lines(level * box.max())
-    return [np.asarray(line)[:, ::-1] + (y.min() - 1, x.min() - 1) for line in lines]
+    box = np.zeros((np.ptp(y) + 1, np.ptp(x) + 1))
+    box[y - y.min(), x - x.min()] = footprints.weights.data[start:stop]
+    return trace_borders(box, level * box.max(), corner_yx=(y.min(), x.min()))
+
+
+def trace_borders(image: np.ndarray, level: float, *, corner_yx: Sequence[float] = (0, 0)) -> list[np.ndarray]:
+    """Trace where an image, its upper left pixel at ``corner_yx``, crosses a level: closed curves (K, 2) of points (y, x)."""
+    # One pixel of zeros around it closes curves at its edge.
+    lines = contour_generator(z=np.pad(np.asarray(image, dtype=float), 1)).lines(level)
+    return [np.asarray(line)[:, ::-1] - 1 + corner_yx for line in lines]
 
 
 def add_outlines(ax: Axes, footprints: Footprints, *, corner_yx: Sequence[float] = (0, 0), **style: Any) -> None:
@@ -200,11 +203,16 @@ def add_outlines(ax: Axes, footprints: Footprints, *, corner_yx: Sequence[float]
 
     Nothing is drawn, and no label set, where there are no footprints.
     """
+    add_lines(ax, [line + corner_yx for row in range(len(footprints)) for line in outline(footprints, row)], **style)
+
+
+def add_lines(ax: Axes, lines: Sequence[np.ndarray], **style: Any) -> bool:
+    """Draw curves of points (y, x) over an image, as one LineCollection; say whether there were any."""
     from matplotlib.collections import LineCollection
 
-    lines = [(line + corner_yx)[:, ::-1] for row in range(len(footprints)) for line in outline(footprints, row)]
     if lines:
-        ax.add_collection(LineCollection(lines, **style))
+        ax.add_collection(LineCollection([line[:, ::-1] for line in lines], **style), autolim=False)
+    return bool(lines)
 
 
 def _label(ax: Axes, footprints: Footprints) -> None:

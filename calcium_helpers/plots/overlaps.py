@@ -34,10 +34,8 @@ def show_overlaps(
         Image under the cells; black by default.
     truth : Footprints, optional
         True cells of the same field, outlined in white dashes.
-    pixel_um : float, optional
-        Side of a pixel, micrometres; draws a scale bar.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
+    pixel_um, ax
+        As in `show_image`.
 
     Returns
     -------

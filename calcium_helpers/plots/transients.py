@@ -1,4 +1,4 @@
-"""Pictures of small events in T x H x W: one from three sides, all of a frame, precision over recall, features, sites."""
+"""Pictures of small events in T x H x W: those of a frame, precision over recall, features, sites."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from contourpy import contour_generator
 
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.plots._style import (
     BLUE,
     GREEN,
     INK,
-    MUTED,
     ORANGE,
     SKY,
     axes_or_new,
@@ -23,8 +21,7 @@ from calcium_helpers.plots._style import (
     say,
     strip_frame,
 )
-from calcium_helpers.plots.display import display_limits
-from calcium_helpers.plots.images import show_image
+from calcium_helpers.plots.images import add_lines, show_image, trace_borders
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,86 +33,32 @@ DASHES = ("-", "--", "-.", ":")
 UNITS = ("per_min", "um2", "px", "s")
 
 
-def show_event(movie: Movie, events: Events, row: int, *, margin: Sequence[int] = (10, 8, 8), ax: Axes | None = None) -> Axes:
-    """Show one event from three sides: XY, and below and beside it its course along x and along y.
-
-    Each view is the mean over the event's box along the axis that is not seen; its outline is that of the mask.
-
-    Parameters
-    ----------
-    movie : Movie
-        Where the event is.
-    events : Events
-        With masks.
-    row : int
-        Which of them.
-    margin : sequence of 3 ints
-        Frames, rows and columns shown around it.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    Axes
-        XY at the upper left; YT beside it, XT below it, time in frames away from it.
-
-    Raises
-    ------
-    ValueError
-        For events without masks, or no such row.
-    """
-    if events.masks is None or not 0 <= row < len(events):
-        raise ValueError(f"row must be one of {len(events)} events with masks, got {row}")
-    *corner, mask = events.masks[row]
-    start = np.maximum(np.array(corner) - margin, 0)
-    stop = np.minimum(np.array(corner) + mask.shape + margin, movie.shape)
-    values = movie.frames(int(start[0]), int(stop[0]))[:, start[1] : stop[1], start[2] : stop[2]].astype(float)
-    full = np.zeros(values.shape, dtype=bool)
-    inner = tuple(slice(c - a, c - a + n) for c, a, n in zip(corner, start, mask.shape, strict=True))
-    full[inner] = mask
-    views = [np.nanmean(np.take(values, range(part.start, part.stop), axis), axis) for axis, part in enumerate(inner)]
-    outlines = [np.any(full, axis=axis) for axis in range(3)]
-    # XY; below it XT; beside it YT with time to the right.
-    (xy, xt, yt), (xy_line, xt_line, yt_line) = ((a, b, c.T) for a, b, c in (views, outlines))
-    gap = 2
-    height, width, length = xy.shape[0], xy.shape[1], len(values)
-    mosaic = np.full((height + gap + length, width + gap + length), np.nan)
-    ax = axes_or_new(ax, width=6, height=6 * mosaic.shape[0] / mosaic.shape[1])
-    places = {"XY": (0, 0, xy, xy_line), "YT": (0, width + gap, yt, yt_line), "XT": (height + gap, 0, xt, xt_line)}
-    for y, x, view, _ in places.values():
-        mosaic[y : y + view.shape[0], x : x + view.shape[1]] = view
-    low, high = display_limits(mosaic)
-    ax.imshow(mosaic, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-    for name, (y, x, _, line) in places.items():
-        _outline(ax, line, (y, x), colors=ORANGE, linewidths=1.5)
-        ax.text(x + 0.3, y + 0.3, name, color=ORANGE, va="top", fontsize=9, fontweight="bold")
-    _say_scales(ax, movie, (height, width, length), gap)
-    return ax
-
-
 def show_transients(
     movie: Movie,
-    frame: int,
+    frame: int | tuple[int, int],
     events: Events | None = None,
     *,
     truth: Events | None = None,
+    names: tuple[str, str] = ("found", "true"),
     limits: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show a frame with the outlines of the events that are on in it.
+    """Show a frame, or the brightest of some frames at each pixel, with the outlines of the events that are on in it.
 
     Parameters
     ----------
     movie : Movie
         The recording.
-    frame : int
-        Which frame.
+    frame : int or tuple of 2 ints
+        Which frame; or from which to before which.
     events : Events, optional
         With masks: orange.
     truth : Events, optional
         True or labelled events: blue dashes.
+    names : tuple of 2 str
+        What ``events`` and ``truth`` are, for the legend.
     limits : tuple of 2 floats, optional
-        Values shown darkest and brightest; by default those of the frame. Give them to compare frames.
+        Values shown darkest and brightest; by default those of the image. Give them to compare frames.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
@@ -129,43 +72,45 @@ def show_transients(
     ValueError
         When there is no such frame.
     """
-    if not 0 <= frame < movie.n_frames:
-        raise ValueError(f"frame must be between 0 and {movie.n_frames - 1}, got {frame}")
-    ax = show_image(movie.frames(frame, frame + 1)[0], pixel_um=movie.pixel_um, limits=limits, ax=ax)
-    kinds: tuple[tuple[Events | None, dict[str, Any]], ...] = (
-        (events, {"colors": ORANGE, "linewidths": 1.5, "label": "found"}),
-        (truth, {"colors": SKY, "linewidths": 1.5, "linestyles": "--", "label": "true"}),
-    )
+    start, stop = (frame, frame + 1) if isinstance(frame, (int, np.integer)) else frame
+    if not 0 <= start < stop <= movie.n_frames:
+        raise ValueError(f"frame must be between 0 and {movie.n_frames - 1}, or a range in it, got {frame}")
+    image = np.fmax.reduce(movie.frames(start, stop), axis=0)
+    ax = show_image(image, pixel_um=movie.pixel_um, limits=limits, ax=ax)
     drawn = False
-    for those, style in kinds:
-        seen = np.zeros(movie.shape[1:], dtype=bool)
+    styles: tuple[dict[str, Any], ...] = ({"colors": ORANGE}, {"colors": SKY, "linestyles": "--"})
+    for those, name, style in zip((events, truth), names, styles, strict=True):
+        lines = []
         for t, y, x, mask in (those.masks if those is not None else None) or ():
-            if t <= frame < t + len(mask):
-                seen[:] = False
-                seen[y : y + mask.shape[1], x : x + mask.shape[2]] = mask[frame - t]
-                drawn |= _outline(ax, seen, (0, 0), **style)
-                style = {**style, "label": None}
+            on = mask[max(start - t, 0) : max(stop - t, 0)].any(axis=0)
+            lines += trace_borders(on, 0.5, corner_yx=(y, x))
+        drawn |= add_lines(ax, lines, linewidths=1.5, label=name, **style)
     if drawn:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderpad=0, fontsize=8)
-    time = frame / movie.fs if movie.times_s is None else movie.times_s[frame]
-    ax.set_title(f"{time:.1f} s", loc="right", fontsize=10)
+    times = np.arange(movie.n_frames) / movie.fs if movie.times_s is None else movie.times_s
+    until = f" to {times[stop - 1] + 1 / movie.fs:.1f}" if stop - start > 1 else ""
+    ax.set_title(f"{times[start]:.1f}{until} s", loc="right", fontsize=10)
     return ax
 
 
-def show_pr_curve(curves: Mapping[str, PrecisionRecall], *, ax: Axes | None = None) -> Axes:
+def show_pr_curve(
+    curves: Mapping[str, PrecisionRecall], *, thresholds: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
     """Show precision over recall of one or more detectors, and where F1 is highest.
 
     Parameters
     ----------
     curves : mapping of str to PrecisionRecall
         Names and what `metrics.detection_curve` gives.
+    thresholds : mapping of str to float, optional
+        From which score events are called: then the dot of a detector is there.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
     Returns
     -------
     Axes
-        A step curve each with its average precision in the legend, a dot at the highest F1.
+        A step curve each with its average precision in the legend, and a dot.
     """
     ax = axes_or_new(ax, width=4.5, height=4)
     if not curves:
@@ -175,12 +120,14 @@ def show_pr_curve(curves: Mapping[str, PrecisionRecall], *, ax: Axes | None = No
         label = f"{name}: AP {curve.average_precision:.2f}"
         first = curve.precision[:1] if len(curve.precision) else [0.0]
         ax.step(np.append(0, curve.recall), np.append(first, curve.precision), style, where="pre", color=colour, label=label)
-        if len(curve.f1):
-            best = int(np.argmax(curve.f1))
-            ax.plot(curve.recall[best], curve.precision[best], "o", color=colour, markersize=6, markeredgecolor="white")
+        called = len(curve.threshold) if thresholds is None else int((curve.threshold >= thresholds[name]).sum())
+        if called:
+            at = int(np.argmax(curve.f1)) if thresholds is None else called - 1
+            ax.plot(curve.recall[at], curve.precision[at], "o", color=colour, markersize=6, markeredgecolor="white")
     ax.set(xlabel="recall (share of true events found)", ylabel="precision (share of found that are true)")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
-    ax.legend(frameon=False, fontsize=8, title="dot: highest F1", title_fontsize=8)
+    dot = "dot: highest F1" if thresholds is None else "dot: at the threshold"
+    ax.legend(frameon=False, fontsize=8, title=dot, title_fontsize=8)
     strip_frame(ax)
     return ax
 
@@ -205,8 +152,8 @@ def show_features(features: pd.DataFrame, feature: str, group: Sequence[Any] | N
         Groups side by side with their number of events; what is NaN is left out.
     """
     ax = axes_or_new(ax, width=4, height=3)
-    groups = pd.Series("all" if group is None else list(group), index=features.index)
-    values = features[feature].astype(float)
+    values = features[feature].astype(float).reset_index(drop=True)  # tables put together may repeat an index
+    groups = pd.Series("all" if group is None else list(group), index=values.index)
     shown = values[np.isfinite(values)]
     if shown.empty:
         return say(ax, f"No {feature} to show")
@@ -236,10 +183,8 @@ def show_sites(table: pd.DataFrame, background: np.ndarray, *, pixel_um: float |
         Of `transients.find_sites` or `transients.site_fates`.
     background : ndarray, shape (H, W)
         Image of the field.
-    pixel_um : float, optional
-        Side of a pixel, micrometres; draws a scale bar.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
+    pixel_um, ax
+        As in `show_image`.
 
     Returns
     -------
@@ -259,31 +204,6 @@ def show_sites(table: pd.DataFrame, background: np.ndarray, *, pixel_um: float |
     if len(table):
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderpad=0, fontsize=8, handletextpad=0.2)
     return ax
-
-
-def _outline(ax: Axes, mask: np.ndarray, corner_yx: tuple[int, int], **style: Any) -> bool:
-    """Draw the border of a mask; say whether there is one."""
-    from matplotlib.collections import LineCollection
-
-    lines = contour_generator(z=np.pad(mask.astype(float), 1)).lines(0.5)
-    shifted = [np.asarray(line) - 1 + corner_yx[::-1] for line in lines]
-    if shifted:
-        ax.add_collection(LineCollection(shifted, **style), autolim=False)
-    return bool(shifted)
-
-
-def _say_scales(ax: Axes, movie: Movie, sizes: tuple[int, int, int], gap: int) -> None:
-    """Write what a pixel of the three views is."""
-    height, width, length = sizes
-    time = f"t ({length / movie.fs:.1f} s)"
-    ax.set_xticks([width / 2, width + gap + length / 2], [f"x ({width} px{_um(width, movie)})", time])
-    ax.set_yticks([height / 2, height + gap + length / 2], [f"y ({height} px)", time], rotation=90, va="center")
-    ax.tick_params(length=0, colors=MUTED)
-    ax.spines[:].set_visible(False)
-
-
-def _um(n: int, movie: Movie) -> str:
-    return "" if movie.pixel_um is None else f", {n * movie.pixel_um:.1f} µm"
 
 
 def _title(feature: str) -> str:
