@@ -82,7 +82,7 @@ def show_event(
     masks = [_window(volume, start, stop) for volume in (events.select(rows) if outlined is None else outlined).masks or ()]
     for number, mask in enumerate(mask for mask in masks if mask[inner].any()):
         for axis, corner in places.values():
-            seen = np.moveaxis(mask, axis, 0)[inner[axis]].any(axis=0)
+            seen = np.any(np.moveaxis(mask, axis, 0)[inner[axis]], axis=0)
             lines = trace_borders(_view(seen, axis), 0.5, corner_yx=corner)
             add_lines(ax, lines, colors=ONES[number % len(ONES)], linewidths=1.5)
     for name, (_, (y, x)) in places.items():

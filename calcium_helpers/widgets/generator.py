@@ -1,23 +1,19 @@
-"""Sliders for notebooks: move one and the picture follows."""
+"""Sliders for a generator of fluorescence: what it makes of spikes, beside what was recorded."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calcium_helpers.containers import Footprints
 from calcium_helpers.io.ground_truth import GroundTruth
-from calcium_helpers.results import Detection
 from calcium_helpers.spike_trains import Bursts, estimate_noise_level, measure_bursts, resample
+from calcium_helpers.widgets.sliders import as_png, follow, require_ipywidgets, wide_slider
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from calcium_helpers.models.spike_gan import SpikeGan
 
@@ -50,8 +46,8 @@ def explore_generator(model: SpikeGan, recordings: Sequence[GroundTruth], *, n_s
     ModuleNotFoundError
         Without ipywidgets.
     """
-    widgets = _ipywidgets()
-    wide = {"layout": widgets.Layout(width="420px"), "style": {"description_width": "130px"}, "continuous_update": False}
+    widgets = require_ipywidgets()
+    wide = wide_slider(widgets)
     sets = sorted({f"{recording.dataset} {recording.indicator}" for recording in recordings}) or [""]
     controls = {
         "n_spikes": widgets.IntSlider(2, 0, 10, description="spikes", **wide),
@@ -60,47 +56,7 @@ def explore_generator(model: SpikeGan, recordings: Sequence[GroundTruth], *, n_s
         "indicator": widgets.Dropdown(options=sets, description="indicator", style={"description_width": "130px"}),
     }
     draw = partial(draw_condition, model, recordings, n_shown=n_shown, seed=seed)
-    return widgets.VBox([*controls.values(), _follow(controls, draw)])
-
-
-def explore_path(detection: Detection, image: np.ndarray, *, truth: Footprints | None = None) -> Any:
-    """Slider and player for the training of learnable coordinates: where they are at each step, and how they came there.
-
-    Parameters
-    ----------
-    detection : Detection
-        As `models.one_photon.detect` gives it.
-    image, truth
-        What lies below and true cells, as for `plots.show_path`.
-
-    Returns
-    -------
-    ipywidgets.VBox
-        Show it as the last line of a cell; it needs a running kernel.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        Without ipywidgets.
-    ValueError
-        As `plots.show_path`.
-    """
-    from matplotlib.figure import Figure
-
-    from calcium_helpers.plots import show_path
-
-    widgets = _ipywidgets()
-
-    def draw(step: int) -> bytes:
-        figure = Figure(figsize=(6.4, 1.2 + 6.4 * image.shape[0] / image.shape[1]), dpi=80, layout="constrained")
-        show_path(detection, image, steps=[step], truth=truth, ax=figure.subplots())
-        return _as_png(figure)
-
-    last = max(len(detection.extras.get("path", ())) - 1, 0)
-    slider = widgets.IntSlider(0, 0, last, description="step", layout=widgets.Layout(width="420px"))
-    player = widgets.Play(value=0, min=0, max=last, interval=400)
-    widgets.jslink((player, "value"), (slider, "value"))
-    return widgets.VBox([widgets.HBox([player, slider]), _follow({"step": slider}, draw)])
+    return widgets.VBox([*controls.values(), follow(controls, draw)])
 
 
 def draw_condition(
@@ -140,36 +96,7 @@ def draw_condition(
     _draw(left, real.times_s, real.dff[shown], f"recorded ({len(shown)} of {(real.size == n_spikes).sum()}{levels})")
     _draw(right, made.times_s, made.dff, f"generated ({len(made.dff)})")
     left.set(ylabel="change of ΔF/F", xlim=right.get_xlim())  # also where nothing was recorded
-    return _as_png(figure)
-
-
-def _ipywidgets() -> ModuleType:
-    try:
-        import ipywidgets
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError("sliders need ipywidgets: pip install 'calcium_helpers[widgets]'") from missing
-    return ipywidgets
-
-
-def _follow(controls: dict[str, Any], draw: Callable[..., bytes]) -> Any:
-    """Return a picture that ``draw`` draws anew from the controls' values, by name, whenever one of them moves."""
-    widgets = _ipywidgets()
-    own_size = widgets.Layout(align_self="flex-start", max_width="100%")  # a box would stretch it to the width of the page
-    picture = widgets.Image(format="png", layout=own_size)
-
-    def redraw(_: Any = None) -> None:
-        picture.value = draw(**{name: control.value for name, control in controls.items()})
-
-    for control in controls.values():
-        control.observe(redraw, names="value")
-    redraw()
-    return picture
-
-
-def _as_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return as_png(figure)
 
 
 def _recorded(recordings: list[GroundTruth], fs: float, n: int, interval_s: float, noise: float) -> tuple[Bursts, bool]:
