@@ -16,29 +16,41 @@ from calcium_helpers import io, simulate
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that share loaded libraries by fork")
 
-# Libraries are loaded and compiled once, by a whole run; each line then names the folder of another, in a process of its own.
+# Libraries are loaded and compiled once, by a whole run; each line then says what to do into which folder, in a process of
+# its own: a "report" is what the command does, an "analysis" that without its pictures, page and tables.
 DRIVER = """
 import os, sys
-from calcium_helpers.cli import main
+from calcium_helpers import pipeline
+from calcium_helpers.cli import _parser, main
+from calcium_helpers.cli.report import open_job
+
+def arguments(out):
+    return ["report", "movie.tif", "--modality", "2p", "--offset", "100", "-q", "-o", out]
 
 def report(out):
     sys.stdout = open(os.devnull, "w")
-    return main(["report", "movie.tif", "--modality", "2p", "--offset", "100", "-q", "-o", out])
+    return main(arguments(out))
+
+def analysis(out):
+    job = open_job(_parser().parse_args(arguments(out)))
+    pipeline.run(job.movie, job.config, given=job.given, out=job.out)
 
 assert report("whole") == 0
 sys.stdout = sys.__stdout__
 print("ready", flush=True)
 for line in sys.stdin:
+    what, out = line.split()
     number = os.fork()
     if not number:
-        os._exit(report(line.strip()))
+        os._exit({"report": report, "analysis": analysis}[what](out) or 0)
     print(number, flush=True)
     print(os.waitpid(number, 0)[1], flush=True)
 """
-MOMENTS = (
+ANALYSIS = (
     "work/motion-*.npy-*.part", "work/motion-*.npy", "work/motion-*.npz", "work/detect-*.npz", "work/traces-*.npz",
-    ".results-*.part.h5", "results.h5", "report.html", ".traces-*.part.csv", "summary.json",
+    ".results-*.part.h5", "results.h5",
 )  # fmt: skip
+MOMENTS = (*ANALYSIS, "figures/traces.svg", "report.html", ".traces-*.part.csv", "summary.json")
 STEPS = {"motion": ("motion-*.npy", "motion-*.npz"), "detect": ("detect-*.npz",), "traces": ("traces-*.npz",)}
 TABLES = ("cells.csv", "traces.csv", "denoised.csv", "spikes.csv")
 
@@ -55,9 +67,9 @@ class Driver:
         assert self.process.stdout.readline() == "ready\n"
         self.whole = io.load_results(folder / "whole" / "results.h5")
 
-    def start(self, out):
-        """Number of a process that runs into the folder ``out``."""
-        self.process.stdin.write(f"{out}\n")
+    def start(self, out, what):
+        """Number of a process that makes a report or an analysis into the folder ``out``."""
+        self.process.stdin.write(f"{what} {out}\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
@@ -65,22 +77,31 @@ class Driver:
         """How it ended."""
         return int(self.process.stdout.readline())
 
-    def check(self, out):
+    def kill_when(self, moment, out, what):
+        """Kill a run when a file like ``moment`` is there, or let it end."""
+        number = self.start(out, what)
+        end = time.monotonic() + 30
+        while not list((self.folder / out).glob(moment)) and time.monotonic() < end and Path(f"/proc/{number}").exists():
+            time.sleep(0.0005)
+        kill(number)
+        assert self.wait() in (0, signal.SIGKILL)
+
+    def check(self, out, what):
         """Run again; what was finished stays as it was, and all is as in the undisturbed run."""
         folder = self.folder / out
         finished = {path: stamp(path) for path in folder.glob("work/*-*") if path.suffix != ".part"}
         found = {step for step, names in STEPS.items() if all(list(folder.glob(f"work/{name}")) for name in names)}
-        self.start(out)
+        self.start(out, what)
         assert self.wait() == 0
         whole_steps = {path for path in finished if path.name.split("-")[0] in found}
         assert {path: stamp(path) for path in whole_steps} == {path: finished[path] for path in whole_steps}
         results = io.load_results(folder / "results.h5")
         assert set(results.steps.loc[results.steps["note"] == "found from an earlier run", "step"]) == found
         assert_equal(results, self.whole)
-        for table in TABLES:
+        for table in TABLES if what == "report" else ():
             assert (folder / table).read_bytes() == (self.folder / "whole" / table).read_bytes()
-        assert not [path.name for path in folder.rglob("*") if ".part" in path.name]
-        assert names(folder) == names(self.folder / "whole")
+        written = names(self.folder / "whole")
+        assert names(folder) == [name for name in written if what == "report" or name.startswith(("work", "results.h5"))]
         return found
 
 
@@ -97,7 +118,7 @@ def names(folder):
 def driver(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     config = simulate.TwoPhotonConfig(
-        n_frames=200, height=64, width=64, fs=10.0, n_cells=4, min_distance_px=18.0, baseline_photons=20.0, tissue_photons=14.0,
+        n_frames=100, height=64, width=64, fs=10.0, n_cells=4, min_distance_px=18.0, baseline_photons=20.0, tissue_photons=14.0,
         neuropil=0.05, dff_per_spike=0.5, rate_hz=(0.3, 0.8), motion_px=2.0, field_px=0.3,
     )  # fmt: skip
     io.save_movie(simulate.two_photon(config, seed=1).movie.replace(history=()), folder / "movie.tif")
@@ -113,41 +134,33 @@ def kill(number):
         os.kill(number, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", ANALYSIS)
 def test_killed_when_a_file_appears(driver, moment):
     out = "at-" + moment.replace("/", "-").replace("*", "")
-    number = driver.start(out)
-    end = time.monotonic() + 30
-    while not list((driver.folder / out).glob(moment)) and time.monotonic() < end and Path(f"/proc/{number}").exists():
-        pass
-    kill(number)
-    driver.wait()
-    driver.check(out)
+    driver.kill_when(moment, out, "analysis")
+    driver.check(out, "analysis")
 
 
 def test_killed_at_any_moment(driver):
     start = time.monotonic()
-    driver.start("timed")
+    driver.start("timed", "analysis")
     assert driver.wait() == 0
     whole_s = time.monotonic() - start
     seen = set()
     for attempt, moment_s in enumerate(np.random.default_rng(0).uniform(0.02, 1, 5) * whole_s):
-        number = driver.start(f"random-{attempt}")
+        number = driver.start(f"random-{attempt}", "analysis")
         time.sleep(moment_s)
         kill(number)
         assert driver.wait() in (0, signal.SIGKILL)
-        seen.add(frozenset(driver.check(f"random-{attempt}")))
+        seen.add(frozenset(driver.check(f"random-{attempt}", "analysis")))
     assert len(seen) >= 2  # the moments differed; more cannot be asked of a machine that others use too
 
 
 def test_killed_again_and_again(driver):
-    """Each run gets a little further, until one is through."""
-    for wait_s in np.linspace(0.05, 1, 6):
-        number = driver.start("patience")
-        time.sleep(wait_s)
-        kill(number)
-        driver.wait()
-    driver.check("patience")
+    """Each run gets a little further, until one is through, with all that the command writes."""
+    for moment in MOMENTS:
+        driver.kill_when(moment, "patience", "report")
+    driver.check("patience", "report")
 
 
 def test_a_changed_movie_is_not_taken_for_the_old_one(driver):
@@ -157,7 +170,7 @@ def test_a_changed_movie_is_not_taken_for_the_old_one(driver):
     os.rename(driver.folder / "movie.tif", driver.folder / "first.tif")
     try:
         io.save_movie(changed, driver.folder / "movie.tif")
-        driver.start("timed")
+        driver.start("timed", "analysis")
         assert driver.wait() == 0
         results = io.load_results(driver.folder / "timed" / "results.h5")
         assert not (results.steps["note"] == "found from an earlier run").any()
