@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from calcium_helpers import __version__
 from calcium_helpers.cli.annotate import add_annotate, run_annotate
+from calcium_helpers.cli.msct import add_optimize, run_optimize
+from calcium_helpers.cli.msct_predict import add_predict, run_predict
 from calcium_helpers.cli.options import add_report
 from calcium_helpers.cli.spikes import add_spikes, run_spikes
 from calcium_helpers.cli.train import add_train, run_train
@@ -34,6 +36,9 @@ EPILOG = """examples:
       train a network anew, on simulated movies, in hours
   calcium-helpers annotate movie.tif --points clicks.csv --fs 10 -o data.h5
       annotated synaptic transients, to train on
+  calcium-helpers train msct-unet --template settings.yaml
+      settings to change; with them, as --config settings.yaml, networks for synaptic transients are trained (train), told
+      from when on to call events (optimize), and used on movies (predict)
   calcium-helpers list
       recordings known by name
 """
@@ -96,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     add_spikes(commands).set_defaults(run=run_spikes)
     add_train(commands).set_defaults(run=run_train)
     add_annotate(commands).set_defaults(run=run_annotate)
+    add_optimize(commands).set_defaults(run=run_optimize)
+    add_predict(commands).set_defaults(run=run_predict)
     listing = commands.add_parser("list", help="list the recordings known by name")
     listing.set_defaults(run=_list)
     fetching = commands.add_parser("fetch", help="download a recording, compared with its hash")

@@ -1,4 +1,4 @@
-"""``calcium-helpers train lstm-ista -o FOLDER``: train a network of the package anew, on movies that are simulated."""
+"""``calcium-helpers train``: a network of the package anew, on movies that are simulated, or on one's own labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calcium_helpers.cli.estimates import free_gb, say_duration
+from calcium_helpers.cli.msct_config import KINDS, describe_keys
 from calcium_helpers.io.save import atomic_path
 
 if TYPE_CHECKING:
@@ -60,48 +61,75 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     train = commands.add_parser(
         "train",
         help="train a network of the package anew",
-        description="Train a network on simulated movies. Run again to go on where a training was stopped (Ctrl-C).",
+        description="Train a network: lstm-ista on simulated movies, into --out; msct-unet and msct-stardist on recordings\n"
+        "with labels, by --config. Run again to go on where a training was stopped (Ctrl-C).",
+        epilog=describe_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument("network", choices=tuple(NETWORKS), help="lstm-ista: cells of two-photon movies")
-    train.add_argument("-o", "--out", type=Path, required=True, help="folder of the training and of the trained network")
-    train.add_argument(
-        "--profile",
-        choices=PROFILES,
-        default="cpu",
-        help="size of the training: cpu (default), or gpu (over 20 GB of its memory)",
+    networks = "lstm-ista: cells of two-photon movies; msct-unet, msct-stardist: synaptic transients"
+    train.add_argument("network", choices=(*NETWORKS, *KINDS), help=networks)
+    simulated = train.add_argument_group("lstm-ista")
+    simulated.add_argument("-o", "--out", type=Path, help="folder of the training and of the trained network")
+    size = "size of the training: cpu (default), or gpu (over 20 GB of its memory)"
+    simulated.add_argument("--profile", choices=PROFILES, help=size)
+    simulated.add_argument("--steps", type=int, metavar="N", help="batches in all; those of the profile where not given")
+    simulated.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    labelled = train.add_argument_group("msct-unet, msct-stardist")
+    labelled.add_argument("--config", type=Path, metavar="FILE", help="settings (.yaml), see below")
+    labelled.add_argument(
+        "--template", type=Path, metavar="FILE", help="write settings to change, with their defaults, and end"
     )
-    train.add_argument("--steps", type=int, metavar="N", help="batches in all; those of the profile where not given")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     train.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
+    train.set_defaults(refuse=train.error)
     return train
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Train, or go on training, and say what came of it."""
+    simulated, labelled = ("out", "profile", "steps", "seed"), ("config", "template")
+    given = [name for name in (*simulated, *labelled) if getattr(options, name) is not None]
+    own, other = (labelled, simulated) if options.network in KINDS else (simulated, labelled)
+    if wrong := [f"--{name}" for name in given if name in other]:
+        instead = "its settings stand in --config FILE" if own is labelled else "its folder is named by --out"
+        options.refuse(f"{options.network} knows no {', '.join(wrong)}: {instead}")
+    if own is labelled:
+        if len(given) != 1:
+            options.refuse(f"{options.network} needs --config FILE, or --template FILE to write one")
+        from calcium_helpers.cli.msct import run_train_transients
+
+        return run_train_transients(options)
+    if options.out is None:
+        options.refuse(f"{options.network} needs -o/--out FOLDER")
+    return _train_on_simulations(options)
+
+
+def _train_on_simulations(options: argparse.Namespace) -> int:
+    """Train the network of a module in ``NETWORKS``."""
     from calcium_helpers.motion.gpu import find_device  # torch takes seconds to load
 
+    profile, seed = options.profile or "cpu", options.seed or 0
     network, out = NETWORKS[options.network], options.out
     find_device(options.device)
     module = import_module(network.module)
-    config = module.PROFILES[options.profile]
+    config = module.PROFILES[profile]
     if options.steps is not None:
         config = replace(config, fit=replace(config.fit, steps=options.steps))
-    asked = {"network": options.network, "profile": options.profile, "steps": config.fit.steps, "seed": options.seed}
-    begun = _begin(out, asked)
+    asked = {"network": options.network, "profile": profile, "steps": config.fit.steps, "seed": seed}
+    begun = begin(out, asked)
     if (out / "weights.safetensors").exists():
         print(f"{out} holds this network, finished: nothing was trained. Name another folder to train one more")
         return 0
-    print(_takes(network.costs[options.profile], asked, out, begun))
+    print(_takes(network.costs[profile], asked, out, begun))
     try:
         _, history = module.train(
-            out, profile=options.profile, config=config, seed=options.seed, device=options.device, progress=not options.quiet
+            out, profile=profile, config=config, seed=seed, device=options.device, progress=not options.quiet
         )
     except KeyboardInterrupt:
         print(f"calcium-helpers: stopped; the same command goes on from what lies in {out}", file=sys.stderr)
         return 130
-    _draw(history, network.score, out / "history.png")
+    draw_history(history, network.score, out / "history.png")
     best = history.score[history.step == history.best_step][0]
     print(f"{out}: {network.score} {best:.3f}, best after {history.best_step} of {history.step[-1]} steps (history.png)")
     print(f"use it: {network.use.format(folder=out)}")
@@ -109,15 +137,16 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _begin(out: Path, asked: dict[str, Any]) -> bool:
+def begin(out: Path, asked: dict[str, Any], *, name: str = "--out") -> bool:
     """Note in the folder what was asked for, or make sure that it is what was asked for before; returns whether it was."""
     if out.is_file():
-        raise ValueError(f"--out must be a folder, got the file {out}: name another one")
+        raise ValueError(f"{name} must be a folder, got the file {out}: name another one")
+    asked = json.loads(json.dumps(asked))
     stamp = out / STAMP
     if stamp.exists():
         before = json.loads(stamp.read_text(encoding="utf-8"))
         if before != asked:
-            words = ", ".join(f"{name} {value}" for name, value in before.items())
+            words = ", ".join(f"{key} {value}" for key, value in before.items() if len(before) < 5 or asked.get(key) != value)
             raise ValueError(f"{out} holds another training ({words}): name another folder")
         return True
     if (out / "weights.safetensors").exists():
@@ -143,7 +172,7 @@ def _takes(cost: Cost, asked: dict[str, Any], out: Path, begun: bool) -> str:
     )
 
 
-def _draw(history: History, score: str, path: Path) -> None:
+def draw_history(history: History, score: str, path: Path) -> None:
     """Write the picture of a training."""
     from matplotlib.figure import Figure
 

@@ -26,7 +26,7 @@ from calcium_helpers.transients.surrogate import choose_threshold, join_events
 from calcium_helpers.transients.volumes import events_from_label
 
 SAMPLED_FRAMES = 64
-NEAR_ZERO = 0.02  # of the foreground: a frame's mean in a movie whose baseline was subtracted
+NEAR_ZERO = 0.05  # of the foreground: the usual mean of a frame where the baseline was subtracted; in counts it is above 0.1
 
 
 class TransientNet(NamedTuple):
@@ -150,7 +150,7 @@ def find_transients(
 
 
 def as_seen(movie: Movie, *, progress: bool = False) -> Movie:
-    """Normalise a movie, unless it is normalised already: unless frames are dark in the mean, beside its foreground.
+    """Normalise a movie, unless it is normalised already: unless the usual frame's mean is about 0, beside the foreground's.
 
     Parameters
     ----------
@@ -164,8 +164,9 @@ def as_seen(movie: Movie, *, progress: bool = False) -> Movie:
     Movie
     """
     rows = np.unique(np.linspace(0, movie.n_frames - 1, SAMPLED_FRAMES).astype(int))
-    image = np.stack([movie.frames(row, row + 1)[0] for row in rows.tolist()]).mean(axis=0, dtype=np.float64)
-    if np.isfinite(image).all() and abs(image.mean()) <= NEAR_ZERO * image[foreground(image)].mean():
+    frames = np.stack([movie.frames(row, row + 1)[0] for row in rows.tolist()]).astype(np.float64)
+    image, usual = frames.mean(axis=0), float(np.median(frames.mean(axis=(1, 2))))
+    if np.isfinite(image).all() and abs(usual) <= NEAR_ZERO * image[foreground(image)].mean():
         return movie
     return normalise(movie, out=scratch_array(movie.shape), progress=progress)
 
