@@ -45,6 +45,14 @@ def outcomes(out="report"):
     return rows
 
 
+def keys(*arguments):
+    """What each recording's analysis is known by: it is done again where that changes."""
+    from calcium_helpers.cli import _parser
+    from calcium_helpers.cli.batch import _key, list_entries
+
+    return [_key(entry) for entry in list_entries(_parser().parse_args(["report", *arguments]))]
+
+
 def stamps(folder):
     return {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*") if path.is_file()}
 
@@ -52,40 +60,51 @@ def stamps(folder):
 def test_one_failure_does_not_stop_the_rest_and_the_same_command_goes_on(capfd):
     write("day1/mov.tif")
     write("day2/mov.tif", FRAMES[:30])
+    write("blocked.tif", FRAMES[:9])
     Path("bad.tif").write_text("no movie")
-    movies = ("day1/mov.tif", "none.tif", "bad.tif", "day2/mov.tif")
+    Path("out").mkdir()
+    Path("out/blocked").write_text("where its folder should be")
+    movies = ("day1/mov.tif", "none.tif", "blocked.tif", "bad.tif", "day2/mov.tif")
     code, printed, complaint = call(capfd, *movies, *OPTIONS, "-o", "out")
     assert code == 1
     assert complaint == "none.tif: there is no such file; the others are analysed\n"
     rows = outcomes("out")
     assert [(row["path"], row["status"]) for row in rows] == [
-        ("day1/mov.tif", "done"), ("none.tif", "missing"), ("bad.tif", "failed"), ("day2/mov.tif", "done"),
+        ("day1/mov.tif", "done"), ("none.tif", "missing"), ("blocked.tif", "failed"), ("bad.tif", "failed"),
+        ("day2/mov.tif", "done"),
     ]  # fmt: skip
-    assert "is no readable TIFF" in rows[2]["message"]
-    assert [row["report"] for row in rows] == ["day1_mov/report.html", "", "", "day2_mov/report.html"]
-    assert all((Path("out") / row["report"]).is_file() for row in (rows[0], rows[3]))
+    assert "File exists" in rows[2]["message"]
+    assert "is no readable TIFF" in rows[3]["message"]
+    assert [row["report"] for row in rows] == ["day1_mov/report.html", "", "", "", "day2_mov/report.html"]
+    assert all((Path("out") / row["report"]).is_file() for row in (rows[0], rows[4]))
     assert rows[0]["cells"].isdigit()
-    assert "2 done, 1 missing, 1 failed" in printed
+    assert "2 done, 1 missing, 2 failed" in printed
 
-    before = stamps("out/day1_mov") | stamps("out/day2_mov")
+    before = stamps("out/day1_mov")
     write("bad.tif")  # the user has mended it
+    write("day2/mov.tif", FRAMES[:9])  # and recorded this one again
     code, printed, _ = call(capfd, *movies, *OPTIONS, "-o", "out")
     assert code == 1
     rows = outcomes("out")
-    assert [row["status"] for row in rows] == ["done", "missing", "done", "done"]
-    assert [row["message"] for row in rows] == ["done in an earlier run", "there is no such file", "", "done in an earlier run"]
-    assert stamps("out/day1_mov") | stamps("out/day2_mov") == before
+    assert [row["status"] for row in rows] == ["done", "missing", "failed", "done", "done"]
+    assert [row["message"] for row in rows if row["status"] != "failed"] == [
+        "done in an earlier run", "there is no such file", "", "",
+    ]  # fmt: skip
+    assert stamps("out/day1_mov") == before
+    assert json.loads(Path("out/day2_mov/summary.json").read_text())["n_frames"] == 9
 
 
-def test_what_changed_is_done_again(capfd):
-    for name in "abc":
+def test_other_options_or_files_are_another_analysis():
+    for name in "ab":
         write(f"{name}.tif", FRAMES[:9])
-    Path("files.csv").write_text("path,offset\na.tif,\nb.tif,\nc.tif,\n")
-    assert call(capfd, "files.csv", *OPTIONS)[0] == 0
-    write("b.tif", FRAMES[:8])
-    Path("files.csv").write_text("path,offset\na.tif,\nb.tif,\nc.tif,3\n")
-    assert call(capfd, "files.csv", *OPTIONS)[0] == 0
-    assert [row["message"] for row in outcomes()] == ["done in an earlier run", "", ""]
+    Path("files.csv").write_text("path,offset\na.tif,\nb.tif,\n")
+    first = keys("files.csv", *OPTIONS)
+    assert keys("files.csv", *OPTIONS, "-q") == first
+    Path("files.csv").write_text("path,offset\na.tif,\nb.tif,3\n")
+    second = keys("files.csv", *OPTIONS)
+    assert [one == other for one, other in zip(first, second, strict=True)] == [True, False]
+    write("a.tif", FRAMES[:8])
+    assert keys("files.csv", *OPTIONS)[0] not in first
 
 
 def test_a_table_gives_each_its_own_options(capfd):
@@ -118,36 +137,14 @@ def test_each_has_a_folder_of_its_own_below_out():
     assert not [folder for folder in folders if set(folder) & set("/*?")]
 
 
-def test_a_clone_beside_the_recordings_is_not_taken_for_the_package(capfd):
-    write("calcium_helpers/docs/a.tif")
-    write("b.tif")
-    code, _, complaint = call(capfd, "calcium_helpers/docs/a.tif", "b.tif", *OPTIONS)
-    assert (code, complaint) == (0, "")
-    assert [row["status"] for row in outcomes()] == ["done", "done"]
-
-
-def test_a_folder_that_cannot_be_made_does_not_stop_the_rest(capfd):
-    write("a.tif", FRAMES[:9])
-    write("b.tif", FRAMES[:9])
-    Path("report").mkdir()
-    Path("report/a").write_text("in the way")
-    assert call(capfd, "a.tif", "b.tif", *OPTIONS)[0] == 1
-    assert [row["status"] for row in outcomes()] == ["failed", "done"]
-    assert "File exists" in outcomes()[0]["message"]
-
-
-def test_other_cells_of_suite2p_are_another_analysis(tmp_path):
-    from calcium_helpers.cli import _parser
-    from calcium_helpers.cli.batch import _key, list_entries
-
+def test_other_cells_of_suite2p_are_another_analysis():
     write("a.tif")
     np.save("stat.npy", np.arange(3))
-    (entry,) = list_entries(_parser().parse_args(["report", "a.tif", "--rois", "stat.npy"]))
-    keys = {_key(entry)}
+    found = keys("a.tif", "--rois", "stat.npy")
     for marks in (np.ones((3, 2)), np.ones((4, 2))):
         np.save("iscell.npy", marks)
-        keys.add(_key(entry))
-    assert len(keys) == 3
+        found += keys("a.tif", "--rois", "stat.npy")
+    assert len(set(found)) == 3
 
 
 @pytest.mark.parametrize(
@@ -189,14 +186,16 @@ def test_wrong_values_fail_by_themselves(capfd):
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capfd):
-    write("a.tif")
+    """Each recording is read by a process of its own, which takes no clone of the package beside it for the package."""
+    write("calcium_helpers/docs/a.tif")
     write("b.tif")
     before = stamps(tmp_path)
-    code, printed, _ = call(capfd, "a.tif", "b.tif", *OPTIONS, "--dry-run")
-    assert code == 0
+    code, printed, complaint = call(capfd, "calcium_helpers/docs/a.tif", "b.tif", *OPTIONS, "--dry-run")
+    assert (code, complaint) == (0, "")
     assert printed.count("40 frames of 32 x 36 px") == printed.count("nothing was written") == 2
     assert stamps(tmp_path) == before
-    assert call(capfd, "a.tif", "none.tif", *OPTIONS, "--dry-run")[0] == 1
+    Path("files.csv").write_text("path\nnone.tif\n")
+    assert call(capfd, "files.csv", *OPTIONS, "--dry-run")[0] == 1
 
 
 def start(*arguments):
@@ -245,7 +244,9 @@ def test_a_crash_does_not_stop_the_rest(capfd):
     assert [row["status"] for row in rows] == ["crashed", "crashed", "done"]
     assert rows[0]["message"].startswith("ended by SIGKILL: the system ran out of memory")
     assert rows[1]["message"].startswith("ended by SIGSEGV: a library crashed")
-    assert call(capfd, "a.tif", "b.tif", "c.tif", *OPTIONS)[0] == 0  # the same command mends it
+    Path("files.csv").write_text("path\na.tif\nc.tif\n")
+    assert call(capfd, "files.csv", *OPTIONS)[0] == 0  # another run mends it
+    assert [row["message"] for row in outcomes()] == ["", "done in an earlier run"]
 
 
 @linux
