@@ -41,7 +41,7 @@ class StarDist3DConfig:
     """
 
     widths: tuple[int, ...] = (8, 16, 32)
-    channels: int = 2
+    channels: int = 3
     n_rays: int = 48
     extents: tuple[float, float, float] = (1.5, 1.0, 1.0)
 

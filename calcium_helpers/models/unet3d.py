@@ -38,7 +38,7 @@ class UNet3DConfig:
     """
 
     widths: tuple[int, ...] = (8, 16, 32, 64)
-    channels: int = 2
+    channels: int = 3
     outputs: int = 1
 
     def __post_init__(self) -> None:

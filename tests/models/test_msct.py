@@ -62,7 +62,7 @@ def test_crops_lie_around_events_and_anywhere(streams):
     movies = [look(stream) for stream in streams]
     config = replace(SHORT, batch=64, unlabelled=1.0)
     crops = crop_batches(movies, config)(np.random.default_rng(0))
-    assert crops.channels.shape == (64, 2, 8, 16, 16)
+    assert crops.channels.shape == (64, 3, 8, 16, 16)
     assert crops.label.shape == (64, 8, 16, 16)
     assert 20 <= (crops.label > 0).flatten(1).any(dim=1).sum() <= 60
     only = crop_batches(movies, replace(config, unlabelled=0.0))(np.random.default_rng(0))
@@ -78,7 +78,7 @@ def test_channels_and_label_of_a_crop_are_of_one_place():
 
 def test_a_movie_smaller_than_a_crop_is_filled_up():
     label = np.ones((3, 5, 40), dtype=np.int32)
-    crops = crop_batches([Labelled(np.ones((2, 3, 5, 40), np.float32), label)], SHORT)(np.random.default_rng(0))
+    crops = crop_batches([Labelled(np.ones((3, 3, 5, 40), np.float32), label)], SHORT)(np.random.default_rng(0))
     assert crops.label.shape == (4, 8, 16, 16)
     assert (crops.label.sum(dim=(1, 2, 3)) == 3 * 5 * 16).all()
 
@@ -100,7 +100,7 @@ def test_training_lowers_the_loss_and_goes_on_where_it_stopped(kind, streams, tm
     with pytest.raises(ValueError, match="holds another training"):
         train(kind, tmp_path / "whole", streams, config=SHORT, network=SMALL[kind])
     loaded = load_model(tmp_path / "whole", lambda known: KINDS[kind].make(KINDS[kind].config(**known)))
-    x = torch.randn(1, 2, 8, 16, 16)
+    x = torch.randn(1, 3, 8, 16, 16)
     assert torch.equal(loaded(x), whole.model(x))
 
 
@@ -140,7 +140,7 @@ def test_the_prior_is_estimated_where_it_is_not_given(streams, tmp_path):
 def test_gradients_reach_every_parameter():
     torch.manual_seed(0)
     label = balls().astype(np.int32)
-    movie = Labelled(np.random.default_rng(0).normal(size=(2, *label.shape)).astype(np.float32), label)
+    movie = Labelled(np.random.default_rng(0).normal(size=(3, *label.shape)).astype(np.float32), label)
     crops = crop_batches([movie], replace(SHORT, unlabelled=0.0))(np.random.default_rng(0))
     model = StarDist3D(SMALL["msct-stardist"]).train()
     stardist_loss(SHORT, model.rays)(model, crops).backward()
@@ -148,7 +148,7 @@ def test_gradients_reach_every_parameter():
 
 
 def test_crops_without_an_event_are_a_loss_too():
-    crops = crop_batches([Labelled(np.zeros((2, 9, 16, 16), np.float32), np.eye(16, dtype=np.int32)[None].repeat(9, 0))], SHORT)
+    crops = crop_batches([Labelled(np.zeros((3, 9, 16, 16), np.float32), np.eye(16, dtype=np.int32)[None].repeat(9, 0))], SHORT)
     batch = crops(np.random.default_rng(0))
     batch = batch._replace(label=torch.zeros_like(batch.label))
     star = StarDist3D(SMALL["msct-stardist"])

@@ -25,7 +25,7 @@ def make(widths=(4, 6, 8), **config):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (16, 32, 32), (7, 33, 21), (3, 5, 64)])
 def test_any_shape_comes_back(shape):
-    assert make()(torch.randn(2, 2, *shape)).shape == (2, 1, *shape)
+    assert make()(torch.randn(2, 3, *shape)).shape == (2, 1, *shape)
 
 
 def test_the_published_size_runs_and_what_ships_is_small():
@@ -36,7 +36,7 @@ def test_the_published_size_runs_and_what_ships_is_small():
 
 def test_gradients_reach_every_parameter():
     model = make().train()
-    model(torch.randn(2, 2, 16, 16, 16)).square().sum().backward()
+    model(torch.randn(2, 3, 16, 16, 16)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
@@ -44,7 +44,7 @@ def test_gradients_reach_every_parameter():
 def test_nothing_beyond_the_reach_counts(axis):
     model, shape = make().double(), [8, 8, 8]
     shape[axis] = 96
-    x = torch.randn(1, 2, *shape, dtype=torch.float64)
+    x = torch.randn(1, 3, *shape, dtype=torch.float64)
     changed = x.clone()
     changed.movedim(axis + 2, 0)[48] += 5
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_nothing_beyond_the_reach_counts(axis):
 
 
 def test_saved_and_loaded_it_predicts_the_same(tmp_path):
-    model, x = make(), torch.randn(1, 2, 8, 8, 8)
+    model, x = make(), torch.randn(1, 3, 8, 8, 8)
     save_model(model, tmp_path)
     again = load_model(tmp_path, lambda known: UNet3D(UNet3DConfig(**known)))
     assert torch.equal(model(x), again(x))
@@ -92,6 +92,6 @@ def test_rest_and_noise_are_those_of_the_pixel():
 def test_odd_movies_are_seen_without_warnings(frames):
     movie = Movie(frames.astype(np.float32), fs=10)
     channels = look_at(movie).channels(movie.data, 0)
-    assert channels.shape == (2, *frames.shape)
+    assert channels.shape == (3, *frames.shape)
     assert np.isfinite(channels).all()
     assert (channels[1] == 0).all()

@@ -16,7 +16,7 @@ from calcium_helpers.transients.prepare import foreground
 class Labelled(NamedTuple):
     """A movie as the networks see it, and what is labelled in it.
 
-    ``channels`` (2, T, H, W) float32 as `Look` gives them; ``label`` (T, H, W) of ids, 0 where nothing is labelled.
+    ``channels`` (3, T, H, W) float32 as `Look` gives them; ``label`` (T, H, W) of ids, 0 where nothing is labelled.
     """
 
     channels: np.ndarray
@@ -24,7 +24,7 @@ class Labelled(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """A batch: ``channels`` (B, 2, T, H, W) and ``label`` (B, T, H, W) of ids, int32."""
+    """A batch: ``channels`` (B, 3, T, H, W) and ``label`` (B, T, H, W) of ids, int32."""
 
     channels: torch.Tensor
     label: torch.Tensor

@@ -88,7 +88,8 @@ def _smooth(probability: np.ndarray, volume: tuple[int, int, int, np.ndarray]) -
     box = tuple(slice(max(start - 1, 0), start + side + 1) for start, side in zip(corner, mask.shape, strict=True))
     inner = tuple(slice(start - part.start, start - part.start + side) for start, part, side in zip(
         corner, box, mask.shape, strict=True))  # fmt: skip
-    return np.asarray(ndimage.uniform_filter(special.logit(np.clip(probability[box], SURE, 1 - SURE)), 3, mode="nearest")[inner][mask])
+    logits = special.logit(np.clip(probability[box], SURE, 1 - SURE))
+    return np.asarray(ndimage.uniform_filter(logits, 3, mode="nearest")[inner][mask])
 
 
 def optimize_thresholds(

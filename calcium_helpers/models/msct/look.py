@@ -1,7 +1,8 @@
-"""What the networks see of a movie: its resting light, and how far each pixel is from it.
+"""What the networks see of a movie: its resting light, how far each pixel is from it, and how far its surroundings are.
 
 A bright spine at rest and a transient look alike in a short crop: the first channel holds the rest, the running median of the
-pixel, and the second the deviation from it in units of the pixel's own noise.
+pixel, and the second the deviation from it in units of the pixel's own noise. A dendrite that lights up as a whole is wider
+than a crop: the third channel is the mean deviation of what is bright around.
 """
 
 from __future__ import annotations
@@ -9,12 +10,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.transients.prepare import foreground
 
 WINDOW_FRAMES = 101  # of the running median: longer than the longest transient
 STRIP_PX = 32  # rows at once: sorted copies stay small
 LIMIT = 10.0  # noise sds beyond which a deviation no longer counts
+AROUND_PX = 12.0  # sd of the surroundings: several times an event
+LEAST_BRIGHT = 0.02  # of the surroundings, for their mean to count in full
+GAIN = 5.0  # of the surroundings, which are steadier than a pixel
+CHANNELS = 3
 LEAST_NOISE = 0.3  # of the median pixel's: dead pixels are not infinitely sure
 
 
@@ -22,23 +29,28 @@ class Look(NamedTuple):
     """How a movie is looked at.
 
     ``levels`` (K, H, W) are resting levels around the frames ``centres`` (K,), ``noise`` (H, W) the sd of each pixel, all in
-    the units of the movie.
+    the units of the movie; ``bright`` (H, W) tells what is bright at rest.
     """
 
     levels: np.ndarray
     centres: np.ndarray
     noise: np.ndarray
+    bright: np.ndarray
 
     def channels(self, frames: np.ndarray, start: int) -> np.ndarray:
-        """Make the channels (2, n, H, W) of frames (n, H, W), of which the first is frame ``start`` of the movie."""
+        """Make the channels (3, n, H, W) of frames (n, H, W), of which the first is frame ``start`` of the movie."""
         frames = np.nan_to_num(np.asarray(frames, dtype=np.float32), posinf=0.0, neginf=0.0)
         at = np.interp(start + np.arange(len(frames)), self.centres, np.arange(len(self.centres)))
         low = np.minimum(at.astype(int), max(len(self.levels) - 2, 0))
         high = np.minimum(low + 1, len(self.levels) - 1)
         part = (at - low).astype(np.float32)[:, None, None]
-        out = np.empty((2, *frames.shape), dtype=np.float32)
+        out = np.empty((CHANNELS, *frames.shape), dtype=np.float32)
         out[0] = (1 - part) * self.levels[low] + part * self.levels[high]
         np.clip((frames - out[0]) / self.noise, -LIMIT, LIMIT, out=out[1])
+        bright = self.bright.astype(np.float32)
+        share = np.maximum(ndimage.gaussian_filter(bright, AROUND_PX), LEAST_BRIGHT)
+        ndimage.gaussian_filter(out[1] * bright, (0, AROUND_PX, AROUND_PX), output=out[2])
+        out[2] *= GAIN / share
         return out
 
 
@@ -69,4 +81,5 @@ def look_at(movie: Movie) -> Look:
                 noise[rows] = np.median(np.abs(np.diff(strip, axis=0)), axis=0) * (1.4826 / np.sqrt(2))
     sd = np.median(noises, axis=0)
     floor = LEAST_NOISE * float(np.median(sd[sd > 0])) if (sd > 0).any() else 1.0
-    return Look(levels, starts + min(WINDOW_FRAMES, n_frames) / 2 - 0.5, np.maximum(sd, floor).astype(np.float32))
+    centres = starts + min(WINDOW_FRAMES, n_frames) / 2 - 0.5
+    return Look(levels, centres, np.maximum(sd, floor).astype(np.float32), foreground(levels.mean(axis=0)))

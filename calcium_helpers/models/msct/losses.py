@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
 
 from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.crops import Crops
@@ -15,7 +14,7 @@ from calcium_helpers.transients.polyhedra import Rays, distances_at, edge_probab
 
 FAR_WEIGHT = 0.1  # of a voxel's error in distance against the risk of its probability
 
-Loss = Callable[[nn.Module, Crops], torch.Tensor]
+Loss = Callable[[Callable[[torch.Tensor], torch.Tensor], Crops], torch.Tensor]
 
 
 def voxel_loss(config: PUConfig) -> Loss:
@@ -32,7 +31,7 @@ def voxel_loss(config: PUConfig) -> Loss:
     """
     prior = config.known_prior
 
-    def loss(model: nn.Module, crops: Crops) -> torch.Tensor:
+    def loss(model: Callable[[torch.Tensor], torch.Tensor], crops: Crops) -> torch.Tensor:
         logits = model(crops.channels)[:, 0]
         labelled = (crops.label > 0).to(logits.dtype)
         value = pu_risk(logits, labelled, prior=prior, risk=config.risk).step
@@ -56,7 +55,7 @@ def stardist_loss(config: PUConfig, rays: Rays) -> Loss:
         ``loss(model, crops)`` gives a scalar Tensor.
     """
 
-    def loss(model: nn.Module, crops: Crops) -> torch.Tensor:
+    def loss(model: Callable[[torch.Tensor], torch.Tensor], crops: Crops) -> torch.Tensor:
         seen = model(crops.channels)
         labels = crops.label.cpu().numpy()
         central = torch.from_numpy(np.stack([edge_probability(label, anisotropy=rays.extents) for label in labels]))

@@ -43,12 +43,14 @@ def run_tiles(
     look = look or look_at(movie)
     model = model.to(device).eval()
     tiles = list(_tiles(movie.shape, core, model.step, model.reach))  # type: ignore[arg-type]
+    known = slice(0, 0)
     with torch.no_grad():
         for whole, part in tqdm(tiles, disable=not progress, unit="tile", desc="network"):
             time, *space = whole
-            frames = np.asarray(movie.data[time])[(slice(None), *space)]
-            here = Look(look.levels[(slice(None), *space)], look.centres, look.noise[tuple(space)])
-            seen = model(torch.from_numpy(here.channels(frames, time.start))[None].to(device))[0].cpu().numpy()
+            if time != known:  # whole frames, as what is seen of a voxel reaches further than the network does
+                channels, known = look.channels(movie.data[time], time.start), time
+            here = np.ascontiguousarray(channels[(slice(None), slice(None), *space)])
+            seen = model(torch.from_numpy(here)[None].to(device))[0].cpu().numpy()
             inner = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))
             use(part, seen[(slice(None), *inner)])
 

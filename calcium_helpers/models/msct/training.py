@@ -137,12 +137,26 @@ def _fit(
         part.write_text(json.dumps(asked, indent=1), encoding="utf-8")
     torch.manual_seed(config.fit.seed)
     model = KINDS[kind].make(network or KINDS[kind].config()).to(device)
-    draw = crop_batches(movies, config)
+    draw, loss = crop_batches(movies, config), KINDS[kind].loss(config, model)
     history = fit(
-        model, lambda rng: Crops(*(part.to(device) for part in draw(rng))), KINDS[kind].loss(config, model), config=config.fit,
-        checkpoint=checkpoint, progress=progress,
+        model, lambda rng: Crops(*(part.to(device) for part in draw(rng))), _in_bfloat16(loss) if config.bfloat16 else loss,
+        config=config.fit, checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     return model.to("cpu"), history
+
+
+def _in_bfloat16(loss: Loss) -> Loss:
+    """Let the network compute with fewer digits, but not its loss."""
+
+    def faster(model: Callable[[torch.Tensor], torch.Tensor], crops: Crops) -> torch.Tensor:
+        def see(x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(x.device.type, torch.bfloat16):
+                seen: torch.Tensor = model(x)
+            return seen.float()
+
+        return loss(see, crops)
+
+    return faster
 
 
 def measure_prior(model: nn.Module, movies: Sequence[Labelled], config: PUConfig, *, seed: int = 0) -> float:
