@@ -87,7 +87,7 @@ class Candidates(NamedTuple):
 def find_candidates(
     model: StarDist3D, movie: Movie, *, core: tuple[int, int, int] = CORE, device: str = "cpu", progress: bool = False
 ) -> Candidates:
-    """Collect the voxels that may be the centre of an event.
+    """Collect the voxels that may be the centre of an event: at most one, the most central, of each 2 x 2 x 2.
 
     Parameters
     ----------
@@ -106,13 +106,24 @@ def find_candidates(
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def collect(part: Part, seen: np.ndarray) -> None:
-        at = np.argwhere(seen[0] > np.log(LEAST / (1 - LEAST)))
+        at = _best_of_blocks(seen[0])
+        at = at[seen[0][tuple(at.T)] > np.log(LEAST / (1 - LEAST))]
         corner = np.array([piece.start for piece in part])
         parts.append((at + corner, seen[0][tuple(at.T)], seen[1:, *at.T].T))
 
     run_tiles(model, movie, collect, core=core, device=device, progress=progress)
     points, logits, distances = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Candidates(points, 1 / (1 + np.exp(-logits)), distances)
+
+
+def _best_of_blocks(values: np.ndarray) -> np.ndarray:
+    """Find the highest voxel of each block of 2 x 2 x 2, (N, 3)."""
+    shape = -(-np.array(values.shape) // 2)
+    even = np.pad(values, [(0, -size % 2) for size in values.shape], constant_values=-np.inf)
+    t, y, x = shape
+    blocks = even.reshape(t, 2, y, 2, x, 2).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 8)
+    corners = 2 * np.stack(np.unravel_index(np.arange(len(blocks)), shape), axis=1)
+    return corners + np.stack(np.unravel_index(blocks.argmax(axis=1), (2, 2, 2)), axis=1)
 
 
 def predict_instances(
