@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from calcium_helpers import __version__
 from calcium_helpers.cli.annotate import add_annotate, run_annotate
-from calcium_helpers.cli.msct import add_optimize, run_optimize
-from calcium_helpers.cli.msct_predict import add_predict, run_predict
+from calcium_helpers.cli.msct import add_optimize, add_predict, run_msct
 from calcium_helpers.cli.options import add_report
 from calcium_helpers.cli.spikes import add_spikes, run_spikes
 from calcium_helpers.cli.train import add_train, run_train
@@ -101,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     add_spikes(commands).set_defaults(run=run_spikes)
     add_train(commands).set_defaults(run=run_train)
     add_annotate(commands).set_defaults(run=run_annotate)
-    add_optimize(commands).set_defaults(run=run_optimize)
-    add_predict(commands).set_defaults(run=run_predict)
+    add_optimize(commands).set_defaults(run=run_msct, command="optimize")
+    add_predict(commands).set_defaults(run=run_msct, command="predict")
     listing = commands.add_parser("list", help="list the recordings known by name")
     listing.set_defaults(run=_list)
     fetching = commands.add_parser("fetch", help="download a recording, compared with its hash")

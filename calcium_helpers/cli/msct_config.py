@@ -57,17 +57,17 @@ WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a configuration says; paths start at its own folder. ``learning`` and ``network`` are configurations."""
+    """What a configuration says, None where it says nothing; ``learning`` and ``network`` are configurations of their own."""
 
-    data: Path | None = None
-    fs: float | None = None
-    model: Path | None = None
+    data: Path = None  # type: ignore[assignment]
+    fs: float = None  # type: ignore[assignment]
+    model: Path = None  # type: ignore[assignment]
     movies: tuple[str, ...] = ()
-    out: Path | None = None
-    pixel_um: float | None = None
-    dataset: str | None = None
-    channel: int | None = None
-    plane: int | None = None
+    out: Path = None  # type: ignore[assignment]
+    pixel_um: float = None  # type: ignore[assignment]
+    dataset: str = None  # type: ignore[assignment]
+    channel: int = None  # type: ignore[assignment]
+    plane: int = None  # type: ignore[assignment]
     learning: Any = None
     network: Any = None
 
@@ -137,9 +137,10 @@ def read_settings(path: Path, kind: str, *needed: str) -> Settings:
     if isinstance(given.get("movies"), str):
         given["movies"] = [given["movies"]]
     hints = get_type_hints(Settings)
-    values = {key: _convert(path, key, value, hints[key]) for key, value in given.items() if key in KEYS[""]}
-    for key in ("fs", "pixel_um"):
-        if values.get(key) is not None and values[key] <= 0:
+    said = {key: value for key, value in given.items() if key in KEYS[""] and value is not None}
+    values = {key: _convert(path, key, value, hints[key]) for key, value in said.items()}
+    for key in {"fs", "pixel_um"} & set(values):
+        if values[key] <= 0:
             raise MovieFileError(path, f"{key} is {values[key]:g}, expected a number above 0", "Correct that key")
     for key in needed:
         if not values.get(key):

@@ -1,4 +1,4 @@
-"""``calcium-helpers predict msct-unet --config FILE.yaml``: the synaptic transients of movies, a folder each."""
+"""Finding the synaptic transients of movies by a file of settings, a folder each."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import tifffile
+from matplotlib.figure import Figure
 
 from calcium_helpers import __version__
 from calcium_helpers.cli.batch import list_entries
-from calcium_helpers.cli.msct import add_config, run_template
-from calcium_helpers.cli.msct_config import Settings, describe_keys, read_settings
+from calcium_helpers.cli.msct_config import Settings, read_settings
+from calcium_helpers.containers import Events, Movie
 from calcium_helpers.io.errors import MovieFileError
-
-if TYPE_CHECKING:
-    from calcium_helpers.containers import Events, Movie
-    from calcium_helpers.models.msct import TransientNet
+from calcium_helpers.io.load import load_movie
+from calcium_helpers.models._base import WEIGHTS
+from calcium_helpers.models.msct.trained import TransientNet, as_seen, find_transients, load_transient_net
+from calcium_helpers.movie import iter_chunks
+from calcium_helpers.plots.transients import show_sites, show_transients
+from calcium_helpers.transients.features import measure_events
+from calcium_helpers.transients.sites import find_sites
+from calcium_helpers.transients.volumes import label_from_events
 
 STAMP = "done.json"
 VOXEL_BYTES, BASE_GB = 12, 2.5
@@ -33,37 +41,15 @@ VOXEL_BYTES, BASE_GB = 12, 2.5
 FAILURES = (ValueError, TypeError, OSError, MemoryError, RuntimeError)
 
 
-def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add the command ``predict``."""
-    predict = commands.add_parser(
-        "predict",
-        help="find synaptic transients in movies",
-        description="Find the synaptic transients of motion-corrected movies. Each gets a folder with events.csv, label.tif\n"
-        "(0 outside events; the number in the column label inside), features.csv and transients.png. Run again to go on.",
-        epilog=describe_keys(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config(predict)
-    predict.add_argument("--force", action="store_true", help="replace what another network or other settings found")
-    return predict
-
-
 def run_predict(options: argparse.Namespace) -> int:
     """Find the transients of all movies; 1 when one of them failed."""
-    if options.template:
-        return run_template(options)
-    from calcium_helpers.models._base import WEIGHTS
-    from calcium_helpers.models.msct.trained import load_transient_net
-    from calcium_helpers.motion.gpu import find_device
-
     kind, path = options.network, options.config
     settings = read_settings(path, kind, "movies", "out")
-    out: Path = settings.out  # type: ignore[assignment]
+    out = settings.out
     if settings.model is not None and not settings.model.is_dir():
         raise MovieFileError(path, f"model is {settings.model}, expected the folder of a trained network", "Train it first")
     if out.is_file():
         raise MovieFileError(path, f"out is {out}, expected a folder, not a file", "Name another one")
-    find_device(options.device)
     folder = settings.model or WEIGHTS / kind.replace("-", "_")
     network = load_transient_net(kind, folder)
     known = b"".join((folder / name).read_bytes() for name in ("config.json", "weights.safetensors", "thresholds.json"))
@@ -97,9 +83,6 @@ def _predict(
     name: str, folder: Path, settings: Settings, network: TransientNet, known: bytes, options: argparse.Namespace
 ) -> str:
     """Find the transients of one movie, unless that was done; returns what came of it."""
-    from calcium_helpers.io.load import load_movie
-    from calcium_helpers.models.msct.trained import as_seen, find_transients
-
     start = time.perf_counter()
     loaded = {key: getattr(settings, key) for key in ("fs", "pixel_um", "dataset", "channel", "plane")}
     key = _key(name, loaded, known)
@@ -149,8 +132,6 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 def _write(events: Events, movie: Movie, folder: Path) -> None:
     """Write tables, label and picture."""
-    from calcium_helpers.transients.features import measure_events
-
     events.table.to_csv(folder / "events.csv", index=False)
     measure_events(events, movie).to_csv(folder / "features.csv", index=False)
     _write_label(events, movie, folder / "label.tif")
@@ -159,11 +140,6 @@ def _write(events: Events, movie: Movie, folder: Path) -> None:
 
 def _write_label(events: Events, movie: Movie, path: Path) -> None:
     """Write the numbers of events as a TIFF that ImageJ opens, compressed since most of it is 0."""
-    import numpy as np
-    import tifffile
-
-    from calcium_helpers.transients.volumes import label_from_events
-
     label = label_from_events(events, movie.shape)
     small = len(events) <= np.iinfo(np.uint16).max  # of whole numbers, ImageJ's own kind of TIFF holds no larger ones
     tifffile.imwrite(
@@ -180,13 +156,6 @@ def _write_label(events: Events, movie: Movie, path: Path) -> None:
 
 def _draw(events: Events, movie: Movie, path: Path) -> None:
     """Draw where events are, and the frame in which most are on."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from calcium_helpers.movie import iter_chunks
-    from calcium_helpers.plots.transients import show_sites, show_transients
-    from calcium_helpers.transients.sites import find_sites
-
     mean = sum(frames.sum(axis=0, dtype=np.float64) for _, frames in iter_chunks(movie)) / movie.n_frames
     on = np.zeros(movie.n_frames, dtype=int)
     for t, _, _, mask in events.masks or ():

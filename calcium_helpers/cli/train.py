@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calcium_helpers.cli.estimates import free_gb, say_duration
+from calcium_helpers.cli.msct import run_msct
 from calcium_helpers.cli.msct_config import KINDS, describe_keys
 from calcium_helpers.io.save import atomic_path
 
@@ -82,7 +83,7 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     train.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
-    train.set_defaults(refuse=train.error)
+    train.set_defaults(refuse=train.error, command="train")
     return train
 
 
@@ -97,9 +98,7 @@ def run_train(options: argparse.Namespace) -> int:
     if own is labelled:
         if len(given) != 1:
             options.refuse(f"{options.network} needs --config FILE, or --template FILE to write one")
-        from calcium_helpers.cli.msct import run_train_transients
-
-        return run_train_transients(options)
+        return run_msct(options)
     if options.out is None:
         options.refuse(f"{options.network} needs -o/--out FOLDER")
     return _train_on_simulations(options)
