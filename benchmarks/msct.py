@@ -1,8 +1,8 @@
 """Miniature synaptic transients with labels of a share of the events: risks, networks, and a detector by threshold.
 
 Table ``msct``: average precision and F1 of each run of ``msct_runs.py`` in the columns of ``msct_movies.py``, mean and sd over
-seeds; a seed has its own movies to train on, labels withheld and first weights. A run of a seed takes about seven minutes on
-a core, all of them about three hours on two; with ``--keep FOLDER`` trainings and scores are kept there, and a run that was
+seeds; a seed has its own movies to train on, labels withheld and first weights. A run of a seed takes about five minutes on
+a core, all of them two hours on two; with ``--keep FOLDER`` trainings and scores are kept there, and a run that was
 stopped goes on. Two processes may share a folder: ``--only`` names the runs of each. No published recording of such events was
 at hand: there is no column of real events.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +33,11 @@ SHOWN = (
 )
 
 
-def score(name: str, seed: int, folder: Path, steps: int) -> Scores:
+def score(name: str, seed: int, folder: Path, **how: Any) -> Scores:
     """Read what was kept, or measure."""
     path = folder / f"{name}, {seed}.json"
     if not path.exists():
-        scores = measure(name, seed, folder, steps=steps)
+        scores = measure(name, seed, folder, **how)
         print(name, seed, {key: round(value, 3) for key, value in scores.items()}, flush=True)
         part = path.with_suffix(".part")
         part.write_text(json.dumps(scores))
@@ -69,17 +70,18 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, required=True, metavar="FOLDER", help="where trainings and scores are kept")
     parser.add_argument("--only", nargs="*", choices=tuple(RUNS), help="only these; writes no table")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=600, help="batches of a training")
+    parser.add_argument("--steps", type=int, default=1000, help="batches of a training")
     parser.add_argument("--threads", type=int, default=1, help="threads of a training")
+    parser.add_argument("--bfloat16", action="store_true", help="train with fewer digits, as the table was: see PUConfig")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.keep.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Scores]] = {name: [] for name in options.only or RUNS}
     for seed in options.seeds:
         for name in found:
-            found[name].append(score(name, seed, options.keep, options.steps))
+            found[name].append(score(name, seed, options.keep, steps=options.steps, bfloat16=options.bfloat16))
     if options.only is None:
-        write_table("msct", rows(found), "python benchmarks/msct.py --keep FOLDER")
+        write_table("msct", rows(found), "python benchmarks/msct.py --keep FOLDER --bfloat16")
 
 
 if __name__ == "__main__":

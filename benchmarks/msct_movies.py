@@ -25,7 +25,7 @@ COLUMNS = {
         decay_s=(0.08, 0.5), dendrite_decay_s=(0.3, 0.8), distractors_per_min=8.0, bleaching=0.3, drift_px=1.0, read_noise=3.0,
     ),
 }  # fmt: skip
-N_TRAIN, N_VALID, N_TEST = 16, 6, 8
+N_TRAIN, N_VALID, N_TEST = 40, 6, 8  # about 1000 events to train on, half of what is published of such recordings
 TEST_SEED = 90_000  # movies that are scored; those of a training begin at 1000 times one more than its seed
 
 

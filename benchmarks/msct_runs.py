@@ -21,7 +21,6 @@ from calcium_helpers.models.msct import training
 from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.events import LEVELS, find_events, optimize_thresholds, predict_probability
 from calcium_helpers.models.stardist3d import predict_instances
-from calcium_helpers.training import FitConfig
 from calcium_helpers.transients import connected_volumes, detect_by_threshold, events_from_label, label_from_events, withhold
 
 NEAR_S, NEAR_UM = 0.5, 0.8  # within which centres match
@@ -58,7 +57,8 @@ def _unets() -> dict[str, Run]:
     for words, share, how in WITHHELD:
         plain = f"U-Net, {words}, plain"
         runs[plain] = Run(share=share, how=how)
-        runs[f"U-Net, {words}, plain 1:4"] = Run(share=share, how=how, unlabelled=4.0)
+        if how == "random":
+            runs[f"U-Net, {words}, plain 1:4"] = Run(share=share, how=how, unlabelled=4.0)
         runs[f"U-Net, {words}, nnPU"] = Run(share=share, how=how, risk="non-negative", plain=plain)
     for factor in (0.5, 2.0):
         runs[f"U-Net, 25 %, nnPU, prior x {factor:g}"] = replace(runs["U-Net, 25 %, nnPU"], factor=factor)
@@ -74,12 +74,12 @@ RUNS = {
 }
 
 
-def measure(name: str, seed: int, folder: Path, *, steps: int) -> Scores:
+def measure(name: str, seed: int, folder: Path, *, steps: int, bfloat16: bool) -> Scores:
     """Train and score."""
     run = RUNS[name]
     train, valid = msct_movies.streams(seed)
     train, valid = (withhold(part, share=run.share, how=run.how, seed=seed + more) for part, more in ((train, 0), (valid, 100)))
-    find, scores = _finder(run, train, valid, folder, name, seed, steps)
+    find, scores = _finder(run, train, valid, folder, name, seed, steps, bfloat16)
     movies = [Movie(np.asarray(stream.movie), fs=10.0) for stream in valid]
     kept = [find(movie) for movie in movies]
     labelled = [events_from_label(stream.label, movie) for stream, movie in zip(valid, movies, strict=True)]
@@ -97,14 +97,13 @@ def _levels(run: Run) -> tuple[float, ...]:
 
 
 def _finder(
-    run: Run, train: list[Stream], valid: list[Stream], folder: Path, name: str, seed: int, steps: int
+    run: Run, train: list[Stream], valid: list[Stream], folder: Path, name: str, seed: int, steps: int, bfloat16: bool
 ) -> tuple[Finder, Scores]:
     """Train; return what finds events, and what was noted on the way."""
     if not run.kind:
         return (lambda movie: _whatever_level(detect_by_threshold(movie, threshold=LOW))), {}
-    config = PUConfig(
-        risk=run.risk, unlabelled=run.unlabelled, fit=FitConfig(steps=steps, every=100, learning_rate=3e-3, seed=seed)
-    )
+    config = PUConfig(risk=run.risk, unlabelled=run.unlabelled, bfloat16=bfloat16)
+    config = replace(config, fit=replace(config.fit, steps=steps, seed=seed))
     noted: Scores = {}
     if run.plain:
         kind = training.KINDS[run.kind]

@@ -9,6 +9,8 @@ import numpy as np
 
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.io.msct import Stream, events_of
+from calcium_helpers.metrics.volumes import match_events
+from calcium_helpers.models.msct.trained import find_transients, load_transient_net
 from calcium_helpers.simulate.synapse_config import SynapseConfig
 from calcium_helpers.simulate.synapses import synaptic_events
 from calcium_helpers.transients.prepare import normalise
@@ -71,3 +73,31 @@ def draw_stream(seed: int | Sequence[int]) -> Stream:
     """Simulate a recording with all labels, as `draw_recording` does, to train on."""
     movie, label, _ = draw_recording(seed)
     return Stream(str(seed), np.asarray(movie.data), label, events_of(label))
+
+
+def measure_msct_unet(*, movies: int, seed: int) -> float:
+    """Score the U-Net of the package on fresh recordings: what ``verify`` compares.
+
+    Parameters
+    ----------
+    movies : int
+        How many.
+    seed : int
+
+    Returns
+    -------
+    float
+        Mean F1 of the events that are called.
+    """
+    return _mean_f1("msct-unet", movies, seed)
+
+
+def measure_msct_stardist(*, movies: int, seed: int) -> float:
+    """Score the StarDist network of the package, as `measure_msct_unet` does."""
+    return _mean_f1("msct-stardist", movies, seed)
+
+
+def _mean_f1(kind: str, n_movies: int, seed: int) -> float:
+    network = load_transient_net(kind)
+    recordings = (draw_recording([seed, number]) for number in range(n_movies))
+    return float(np.mean([match_events(find_transients(movie, network), true).f1 for movie, _, true in recordings]))
