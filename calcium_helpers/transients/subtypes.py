@@ -10,8 +10,11 @@ import pandas as pd
 METHODS = ("k-means", "gaussian")
 FEWEST_MEMBERS = 5
 """Events a cluster, on average, for a number of clusters to be tried."""
+FEWEST_SHARED = 10
+"""Events in which two features must both be known for them to be found alike: few ranks agree by chance."""
 RESAMPLED = 20
-NULLS = 9
+NULLS = 19
+RESAMPLED_NULL = 5
 
 
 class Pruned(NamedTuple):
@@ -26,7 +29,8 @@ class Subtypes(NamedTuple):
 
     ``labels`` (N,): 0 for the largest and on, -1 for an event with a feature missing; ``k`` clusters; ``stability`` mean
     adjusted Rand index (1: always the same) of clusterings of resampled events with this one; ``choice``: ``k, stability,
-    null_high`` of what was tried; ``centres``: mean of each feature by cluster, in its own unit.
+    null_mean, null_high`` (mean and most of one cloud) of what was tried; ``centres``: mean of each feature by cluster, in its
+    own unit.
     """
 
     labels: np.ndarray
@@ -59,7 +63,7 @@ def prune_correlated(features: pd.DataFrame, *, limit: float = 0.95) -> Pruned:
     if not 0 < limit <= 1:
         raise ValueError(f"limit must lie in (0, 1], got {limit}")
     names = list(features.columns)
-    r = features.corr("spearman").to_numpy()
+    r = features.corr("spearman", min_periods=FEWEST_SHARED).to_numpy()
     kept: list[int] = []
     dropped: list[tuple[Any, Any, float]] = []
     for i, name in enumerate(names):
@@ -80,8 +84,9 @@ def find_subtypes(
 
     Features are z-scored. Events are resampled with replacement and clustered again; stability is how well the clusters of the
     new fit agree with the first on all events (adjusted Rand index, Hubert & Arabie 1985, doi:10.1007/BF01908075). Without
-    ``k``, the number is that whose stability exceeds by most what events of one Gaussian cloud of the same covariance
-    reach, and 1 where none does. A cloud of another shape, as of skewed features, may still be cut: take logarithms first.
+    ``k``, numbers count whose stability exceeds that of all of 19 draws of one Gaussian cloud of the same covariance (by
+    chance, each tried does so once in twenty): of these the one that exceeds their mean by most, and 1 where there is none.
+    A cloud of another shape, as of skewed features, may still be cut: take logarithms first.
 
     Parameters
     ----------
@@ -115,11 +120,14 @@ def find_subtypes(
     x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1) if len(x) else x
     rng = np.random.default_rng(seed)
     tried = range(2, min(max_k, len(x) // FEWEST_MEMBERS) + 1) if k is None else [k] if k > 1 else []
-    choice = pd.DataFrame([_try(x, n, method, rng) for n in tried], columns=["k", "stability", "null_high"])
-    choice = choice.astype({"k": int, "stability": float, "null_high": float})
-    above = (choice["stability"] - choice["null_high"]).to_numpy()
+    choice = pd.DataFrame(
+        [_try(x, n, method, rng) for n in tried], columns=["k", "stability", "null_mean", "null_high"], dtype=float
+    )
+    choice = choice.astype({"k": int})
     if k is None:
-        k = int(choice["k"].iloc[above.argmax()]) if (above > 0).any() else min(len(x), 1)
+        stable = choice[choice["stability"] > choice["null_high"]]
+        excess = (stable["stability"] - stable["null_mean"]).to_numpy()
+        k = int(stable["k"].iloc[excess.argmax()]) if len(stable) else min(len(x), 1)
     own = _fit(x, k, method, 0).predict(x) if k > 1 else np.zeros(len(x), dtype=int)
     own = np.argsort(np.argsort(-np.bincount(own, minlength=k), kind="stable"))[own] if len(x) else own
     labels = np.full(len(features), -1)
@@ -129,15 +137,16 @@ def find_subtypes(
     return Subtypes(labels, k, stability, choice, centres)
 
 
-def _try(x: np.ndarray, k: int, method: str, rng: np.random.Generator) -> tuple[int, float, float]:
-    """Stability of k clusters, and the most that draws of one Gaussian cloud reach."""
+def _try(x: np.ndarray, k: int, method: str, rng: np.random.Generator) -> tuple[int, float, float, float]:
+    """Stability of k clusters, and the mean and the most of what draws of one Gaussian cloud reach."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # so small a task is slower on many threads
         stability = _stability(x, k, method, RESAMPLED, rng)
         cloud = np.atleast_2d(np.cov(x, rowvar=False))
         draws = [rng.multivariate_normal(np.zeros(x.shape[1]), cloud, size=len(x), method="eigh") for _ in range(NULLS)]
-        return k, stability, max(_stability(draw, k, method, RESAMPLED // 2, rng) for draw in draws)
+        null = [_stability(draw, k, method, RESAMPLED_NULL, rng) for draw in draws]
+        return k, stability, float(np.mean(null)), max(null)
 
 
 def _stability(x: np.ndarray, k: int, method: str, n: int, rng: np.random.Generator) -> float:
