@@ -40,7 +40,7 @@ def detect_by_threshold(
     Parameters
     ----------
     movie : Movie
-        Motion-corrected; NaN counts as no data. The movie and two more of its size in float32 are held in memory.
+        Motion-corrected; NaN counts as no data. The movie and five arrays of its size in float32 are held in memory.
     threshold : float
         Least peak of z, standard deviations of the smoothed movie.
     grow : float
@@ -79,8 +79,7 @@ def detect_by_threshold(
     for _ in range(max_rounds):
         z = _standardise(values, label > 0, block)
         found = ndimage.label(z > grow * threshold)[0]
-        peaks = np.asarray(ndimage.maximum(z, found, _numbers(found)))
-        found = _keep(found, (peaks >= threshold) & np.all(_sizes(found) >= min_size, axis=1))
+        found = _keep(found, (_peaks(z, found) >= threshold) & np.all(_sizes(found) >= min_size, axis=1))
         # What was an event stays one: with its voxels left out of baseline and noise its z can only be better known.
         if not (found.astype(bool) & (label == 0)).any():
             break
@@ -141,8 +140,12 @@ def _median(values: np.ndarray) -> np.ndarray:
     return np.where(n > 0, (low + high) / 2, np.nan).astype(np.float32)
 
 
-def _numbers(label: np.ndarray) -> np.ndarray:
-    return np.arange(1, label.max() + 1)
+def _peaks(z: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Greatest z, which is above 0, of the volumes 1..N; unlike ``ndimage.maximum`` without sorting the whole movie."""
+    peaks = np.zeros(label.max() + 1, dtype=z.dtype)
+    inside = label > 0
+    np.maximum.at(peaks, label[inside], z[inside])
+    return peaks[1:]
 
 
 def _sizes(label: np.ndarray) -> np.ndarray:
