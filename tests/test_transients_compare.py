@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.metrics import adjusted_rand_score
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score, balanced_accuracy_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from calcium_helpers.containers import Events
 from calcium_helpers.transients.compare import compare_conditions, what_distinguishes
@@ -47,8 +52,18 @@ def test_a_neuron_that_fell_silent_counts_as_none():
     assert silent.loc["events", "value_b"] == 0
     with pytest.raises(ValueError, match="column 'cell'"):
         compare_conditions(before, after, neuron="cell")
-    with pytest.raises(ValueError, match="duration_s"):
-        compare_conditions(before, after, duration_s=(0, 1))
+    for duration_s in ((0, 1), (np.nan, 1), (1, np.inf)):
+        with pytest.raises(ValueError, match="duration_s"):
+            compare_conditions(before, after, duration_s=duration_s)
+
+
+def test_events_of_no_neuron_are_of_no_neuron():
+    """They make no further unit, which would narrow the intervals of what is counted."""
+    before, after = (features_of(np.random.default_rng(8), 6, per_neuron=n) for n in (12, 9))
+    stray = before.iloc[:5].assign(neuron=np.nan, intensity_mean=1.0)
+    table = compare_conditions(pd.concat([before, stray]), after)
+    pd.testing.assert_frame_equal(table.iloc[:3], compare_conditions(before, after))
+    assert table.set_index("measure")["unit"]["intensity_mean"] == "a.u."
 
 
 def test_sites_and_their_fates():
@@ -114,6 +129,22 @@ def test_what_cannot_be_told_is_said(label, neuron, says):
         what_distinguishes(pd.DataFrame({"a": [1.0, 2, 3]}), label, neuron)
 
 
+def test_the_score_is_that_of_cross_validation_by_neuron():
+    rng = np.random.default_rng(9)
+    x = features_of(rng, 7)[["area_px", "duration_s"]].assign(constant=3.0)
+    label, neuron = rng.integers(2, size=len(x)), np.repeat(np.arange(7), 12)
+    x.iloc[::9, 1] = np.nan
+    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression(class_weight="balanced"))
+    told = cross_val_predict(model, x.to_numpy(), label, groups=neuron, cv=GroupKFold(4))
+    found = what_distinguishes(x.assign(unknown=np.nan), label, neuron, n_permutations=9, folds=4)
+    assert found.score == pytest.approx(balanced_accuracy_score(label, told))
+    assert found.p == pytest.approx((1 + (found.null >= found.score).sum()) / 10)
+    assert found.importance.set_index("feature")["drop"]["constant"] == pytest.approx(0)
+    assert "unknown" not in found.importance["feature"].tolist()
+    with pytest.raises(ValueError, match="finite numbers"):
+        what_distinguishes(x[[]].assign(unknown=np.nan), label, neuron)
+
+
 def test_pruning_leaves_the_first_of_those_alike():
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(2, 200))
@@ -123,6 +154,10 @@ def test_pruning_leaves_the_first_of_those_alike():
     assert list(pruned.features) == ["a", "b", "loose"]
     assert pruned.dropped[["feature", "because_of"]].to_numpy().tolist() == [["rising", "a"], ["falling", "a"], ["same", ""]]
     assert pruned.dropped["r"].tolist()[:2] == pytest.approx([1, -1])
+    x = pd.DataFrame({"a": a, "rare": b})
+    x.loc[3:, "rare"] = np.nan
+    x.loc[:2, "rare"] = x.loc[:2, "a"]
+    assert list(prune_correlated(x).features) == ["a", "rare"]  # three events do not show that features are alike
     with pytest.raises(ValueError, match="limit"):
         prune_correlated(table, limit=0)
 

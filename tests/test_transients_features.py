@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
+from skimage import measure
 
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.transients.features import FEATURES, measure_events
@@ -57,6 +59,17 @@ def test_shapes_are_told_apart():
         assert aspect is None or row["aspect"] == pytest.approx(aspect, rel=0.1)
         assert row["solidity"] == pytest.approx(solidity, abs=0.1)
         assert row["extent"] == pytest.approx(extent, rel=0.1)
+
+
+def test_shapes_are_measured_as_by_moments_and_hulls():
+    area = ndimage.binary_dilation(np.random.default_rng(0).random((12, 17)) > 0.96, iterations=2)
+    part = measure.regionprops(measure.label(area))[0]
+    row = measure_events(*one_event(part.image.astype(int), course=[1, 2])).iloc[0]
+    longer, shorter = ((axis / 4) ** 2 + 1 / 12 for axis in (part.axis_major_length, part.axis_minor_length))
+    assert row["aspect"] == pytest.approx(np.sqrt(longer / shorter))  # pixels as squares, not as points
+    assert row["solidity"] == pytest.approx(part.solidity)
+    bracket = np.array([[1, 0, 0, 0, 1], [1, 1, 1, 1, 1]])
+    assert measure_events(*one_event(bracket, course=[1, 2])).iloc[0]["solidity"] == pytest.approx(0.7)
 
 
 def test_rise_and_decay_of_an_exponential():

@@ -40,6 +40,18 @@ def test_what_is_measured():
     assert [mask[:3] for mask in events.masks] == [(0, 8, 10), (10, 2, 3)]
 
 
+def test_any_numbers_will_do():
+    label, movie = two_events()
+    far = np.where(label == 7, 7, np.where(label == 40, 4_000_000_000, 0)).astype(np.uint32)
+    full = np.where(label == 7, 7, np.where(label == 40, 255, 0)).astype(np.uint8)
+    for numbers, largest in ((far, 4_000_000_000), (full, 255)):
+        table = events_from_label(numbers, movie, fs=10).table
+        assert table["label"].tolist() == [largest, 7]
+        pd.testing.assert_frame_equal(
+            table.drop(columns="label"), events_from_label(label, movie, fs=10).table.drop(columns="label")
+        )
+
+
 def test_times_of_frames_are_used():
     label, movie = two_events()
     times = np.arange(30) * 0.1 + 3

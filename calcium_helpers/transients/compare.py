@@ -13,7 +13,8 @@ from calcium_helpers.transients.features import FEATURES
 
 UNITS = {
     "area_px": "px", "area_um2": "um^2", "duration_s": "s", "rise_s": "s", "decay_s": "s", "near_per_min": "1/min",
-    "nearest_px": "px", "events": "1", "event_rate": "1/min",
+    "nearest_px": "px", "events": "1", "event_rate": "1/min", "intensity_mean": "a.u.", "intensity_max": "a.u.",
+    "intensity_integrated": "a.u. px s",
 }  # fmt: skip
 FEWEST_NEURONS = 2
 
@@ -47,7 +48,7 @@ def compare_conditions(
     ----------
     before, after : DataFrame
         As `measure_events` gives them, with a column that names the neuron. Neurons of one table alone have no events in
-        the other: their number counts there as 0, their features are left out.
+        the other: their number counts there as 0, their features are left out. So are events whose neuron is missing (NaN).
     neuron : str
         Name of that column.
     duration_s : tuple of 2 floats, optional
@@ -59,7 +60,8 @@ def compare_conditions(
     -------
     DataFrame
         One row a measure (``events``, ``event_rate``, features), as `stats.compare` with ``paired=True``: means, difference
-        with interval, rank-biserial correlation, Wilcoxon's p, and q over the measures.
+        with interval, rank-biserial correlation, Wilcoxon's p, and q over the measures. Intensities are in units of the
+        movie (a.u.).
 
     Raises
     ------
@@ -69,9 +71,9 @@ def compare_conditions(
     for name, table in (("before", before), ("after", after)):
         if neuron not in table:
             raise ValueError(f"{name} needs the column {neuron!r} that names the neuron, got {list(table.columns)}")
-    if duration_s is not None and (len(duration_s) != 2 or min(duration_s) <= 0):
+    if duration_s is not None and (len(duration_s) != 2 or not all(0 < s < np.inf for s in duration_s)):
         raise ValueError(f"duration_s must be two lengths above 0 (before, after), got {duration_s!r}")
-    neurons = pd.concat([before[neuron], after[neuron]]).unique()
+    neurons = pd.concat([before[neuron], after[neuron]]).dropna().unique()
     minutes = (None, None) if duration_s is None else (duration_s[0] / 60, duration_s[1] / 60)
     a, b = (_by_neuron(table, neuron, neurons, length) for table, length in zip((before, after), minutes, strict=True))
     return compare(a, b, paired=True, confidence=confidence)
@@ -114,7 +116,8 @@ def what_distinguishes(
     Raises
     ------
     ValueError
-        For lengths that differ, fewer than two labels or two neurons, or folds whose training neurons have one label only.
+        For lengths that differ, fewer than two labels or two neurons, no feature that is ever known, or folds whose training
+        neurons have one label only.
     """
     y, groups = np.asarray(label), np.asarray(neuron)
     if not len(features) == len(y) == len(groups):
@@ -126,6 +129,8 @@ def what_distinguishes(
     x = features.to_numpy(dtype=float)
     x = np.where(np.isfinite(x), x, np.nan)
     kept = np.isfinite(x).any(axis=0)
+    if not kept.any():
+        raise ValueError(f"features must have a column with finite numbers, got {list(features.columns)}")
     x = x[:, kept]
     rng = np.random.default_rng(seed)
     splits = _split_neurons(x, y, groups, folds)

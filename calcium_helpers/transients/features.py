@@ -41,7 +41,7 @@ def measure_events(events: Events, movie: Movie, *, pixel_um: float | None = Non
     DataFrame
         One row an event, in order: ``roi``; ``t_frame, y_px, x_px`` (centre of the voxels); ``area_px``, ``area_um2`` (pixels
         that ever belong to it; NaN without ``pixel_um``); ``duration_s``; ``intensity_mean``, ``intensity_max`` (of its voxels,
-        unit of the movie), ``intensity_integrated`` (their sum, unit times px times s); ``rise_s`` and ``decay_s`` (from half
+        unit of the movie), ``intensity_integrated`` (mean x number x px x s); ``rise_s`` and ``decay_s`` (from half
         the peak to the peak, and back to half; NaN where half is not reached within 5 frames around the event);
         ``aspect`` (longer over shorter axis of the ellipse with the area's second moments), ``solidity`` (area over that of
         its convex hull), ``extent`` (over that of its box); ``near_per_min`` (other events within ``near_px`` a minute);
@@ -98,7 +98,7 @@ def _measure(corner: list[int], mask: np.ndarray, movie: Movie) -> dict[str, Any
         "rise_s": rise / movie.fs,
         "decay_s": decay / movie.fs,
         "aspect": _aspect(area),
-        "solidity": shape.solidity if min(area.shape) > 2 else 1.0,  # no hull of what is a line
+        "solidity": shape.solidity,
         "extent": shape.extent,
         "at_edge": bool((starts[1:] == 0).any() or (stops[1:] == movie.shape[1:]).any()),
         "at_end": bool(starts[0] == 0 or stops[0] == movie.n_frames),

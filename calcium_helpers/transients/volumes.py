@@ -29,7 +29,7 @@ def events_from_label(
         Where amplitudes are measured; read in chunks. NaN pixels are left out.
     fs : float, optional
         Frames per second, Hz; needed, and used, only where ``movie`` is an array.
-    probability : array-like, shape (T, H, W), optional
+    probability : array, shape (T, H, W), optional
         Probability that a voxel belongs to an event; may be memory-mapped.
 
     Returns
@@ -141,9 +141,13 @@ def _as_movie(movie: Movie | np.ndarray, fs: float | None) -> Movie:
 
 def _cut_out(label: np.ndarray) -> list[_Volume]:
     """Cut out the labelled volumes, in order of their first frame."""
+    numbers = None
+    if label.max() > label.size:  # boxes are listed up to the largest number
+        numbers = np.unique(np.append(label, 0))
+        label = np.searchsorted(numbers, label)
     found = [(number, box) for number, box in enumerate(ndimage.find_objects(label), start=1) if box is not None]
     found.sort(key=lambda item: item[1][0].start)
-    return [_Volume(number, box, label[box] == number) for number, box in found]
+    return [_Volume(number if numbers is None else int(numbers[number]), box, label[box] == number) for number, box in found]
 
 
 def _brightness(movie: Movie, volumes: list[_Volume]) -> list[np.ndarray]:
