@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from calcium_helpers import plots
+from calcium_helpers.models.msct.risks import RiskCourse
 from calcium_helpers.training import History
 
 STEP, NAN = np.array([100, 200, 300]), np.full(3, np.nan)
@@ -41,3 +42,15 @@ def test_one_look_and_none_are_drawn():
     assert len(draw(STEP[:1], LOSS[:1], np.array([0.5]), 100).figure.axes) == 2
     empty = np.zeros(0)
     assert draw(empty.astype(int), empty, empty, 0).texts[0].get_text() == "Nothing was trained yet"
+
+
+def test_risks_are_drawn_as_estimated_and_as_they_are():
+    courses = {name: RiskCourse(*np.random.default_rng(i).random((3, 20))) for i, name in enumerate(("plain", "unbiased"))}
+    ax = plots.show_risks(courses, ax=Figure().subplots())
+    drawn = [line.get_ydata().tolist() for line in ax.lines[:4]]
+    assert drawn == [values.tolist() for course in courses.values() for values in (course.estimate, course.true)]
+    assert [line.get_linestyle() for line in ax.lines[:4]] == ["-", "--"] * 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["plain", "unbiased"]
+    ax = plots.show_risks(courses, hidden=True, ax=Figure().subplots())
+    assert [line.get_ydata().tolist() for line in ax.lines] == [course.hidden.tolist() for course in courses.values()]
+    assert plots.show_risks({}, ax=Figure().subplots()).texts[0].get_text() == "No risk was followed"

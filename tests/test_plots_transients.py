@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 
 from calcium_helpers.containers import Movie
 from calcium_helpers.metrics import precision_recall
-from calcium_helpers.plots.transients import show_features, show_pr_curve, show_sites, show_transients
+from calcium_helpers.plots.transients import show_features, show_pr_curve, show_sites, show_surrogate, show_transients
 from calcium_helpers.plots.volumes import show_event
 from calcium_helpers.transients.volumes import events_from_label
 
@@ -94,6 +94,18 @@ def test_precision_over_recall():
         ax = show_pr_curve({"net": curve}, thresholds={"net": least})
         assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"] == dots
     assert show_pr_curve({}).texts[0].get_text() == "No detectors to compare"
+
+
+def test_a_threshold_chosen_by_labels():
+    scores, events = [0.9, 0.8, 0.7, 0.6], np.array([True, False, True, True])
+    labelled = precision_recall(scores, events & [True, False, False, True], 2)
+    ax = show_surrogate(labelled, precision_recall(scores, events, 3))
+    # Recall times precision: 1/2, 1/4, 1/6, 1/2; F1: 1/2, 2/5, 2/3, 6/7.
+    assert ax.lines[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3, 1])
+    assert ax.lines[2].get_ydata() == pytest.approx(np.array([1 / 2, 2 / 5, 2 / 3, 6 / 7]) * 7 / 6)
+    assert [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"] == [[1], [4]]
+    assert len(show_surrogate(precision_recall(scores, np.zeros(4, bool), 2)).lines) == 2
+    assert show_surrogate(precision_recall([], [], 2)).texts[0].get_text() == "No events to choose from"
 
 
 def test_features_by_group():

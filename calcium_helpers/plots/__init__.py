@@ -16,8 +16,8 @@ from calcium_helpers.plots.networks import (
 from calcium_helpers.plots.overlaps import show_overlaps
 from calcium_helpers.plots.quality import show_funnel, show_shifts, show_template_correlation
 from calcium_helpers.plots.spikes import show_spike_density, show_spike_triggered
-from calcium_helpers.plots.training import show_history
-from calcium_helpers.plots.transients import show_features, show_pr_curve, show_sites, show_transients
+from calcium_helpers.plots.training import show_history, show_risks
+from calcium_helpers.plots.transients import show_features, show_pr_curve, show_sites, show_surrogate, show_transients
 from calcium_helpers.plots.unrolled import show_blocks, show_matching
 from calcium_helpers.plots.volumes import show_event
 
@@ -46,12 +46,14 @@ __all__ = [
     "show_pr_curve",
     "show_raster",
     "show_responses",
+    "show_risks",
     "show_shifts",
     "show_spectra",
     "show_sites",
     "show_spike_density",
     "show_spike_triggered",
     "show_stability",
+    "show_surrogate",
     "show_synchrony",
     "show_template_correlation",
     "show_traces",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calcium_helpers.plots._style import BLUE, INK, ORANGE, axes_or_new, say, strip_frame
+from calcium_helpers.plots._style import BLUE, INK, MUTED, ORANGE, axes_or_new, cluster_colour, say, strip_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,4 +48,39 @@ def show_history(history: History, *, score: str = "validation score", ax: Axes 
         best = history.score[history.step == history.best_step][0]
         right.set_title(f"best {best:.3f} after {history.best_step} steps", fontsize=9, loc="left")
         ax.axvline(history.best_step, color=INK, linestyle="--", linewidth=0.8)
+    return ax
+
+
+def show_risks(courses: Mapping[str, Any], *, hidden: bool = False, ax: Axes | None = None) -> Axes:
+    """Show how risks went down, as estimated on what is learned from and as they are.
+
+    Parameters
+    ----------
+    courses : mapping of str to RiskCourse
+        As `models.msct.risks.follow_risks` gives it.
+    hidden : bool
+        Show instead the mean probability given to positives without a label.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        Over steps: estimates as lines, true risks as dashes, in nats a voxel.
+    """
+    ax = axes_or_new(ax, width=5, height=3.4)
+    if not courses:
+        return say(ax, "No risk was followed")
+    for i, (name, course) in enumerate(courses.items()):
+        ax.plot(course.hidden if hidden else course.estimate, color=cluster_colour(i), label=name)
+        if not hidden:
+            ax.plot(course.true, "--", color=cluster_colour(i))
+    if hidden:
+        ax.set(ylabel="probability of hidden positives", ylim=(0, 1))
+    else:
+        ax.axhline(0, color=MUTED, linewidth=0.6)
+        ax.set(ylabel="risk (nats a voxel)", title="line: as estimated; dashes: true")
+    ax.set(xlabel="step", xlim=(0, None))
+    ax.legend(frameon=False)
+    strip_frame(ax)
     return ax

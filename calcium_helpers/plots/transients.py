@@ -127,7 +127,41 @@ def show_pr_curve(
     ax.set(xlabel="recall (share of true events found)", ylabel="precision (share of found that are true)")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
     dot = "dot: highest F1" if thresholds is None else "dot: at the threshold"
-    ax.legend(frameon=False, fontsize=8, title=dot, title_fontsize=8)
+    ax.legend(loc="lower left", frameon=False, fontsize=8, title=dot, title_fontsize=8)
+    strip_frame(ax)
+    return ax
+
+
+def show_surrogate(labelled: PrecisionRecall, true: PrecisionRecall | None = None, *, ax: Axes | None = None) -> Axes:
+    """Show how a threshold is chosen by labels of some events only, over the events called (those of equal score as one).
+
+    Parameters
+    ----------
+    labelled : PrecisionRecall
+        Of ranked events against what is labelled.
+    true : PrecisionRecall, optional
+        Of the same events against all that is true.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        Recall times precision against the labels, of which the greatest is chosen (see `transients.choose_threshold`), and the
+        true F1, each as a share of its highest.
+    """
+    ax = axes_or_new(ax, width=6, height=3)
+    if not len(labelled.threshold):
+        return say(ax, "No events to choose from")
+    rows = [("surrogate, from labels", labelled.recall * labelled.precision, BLUE, "-")]
+    if true is not None:
+        rows.append(("F1, from the truth", true.f1, ORANGE, "--"))
+    for name, values, colour, style in rows:
+        called = np.arange(1, len(values) + 1)
+        ax.plot(called, values / max(values.max(), 1e-12), style, color=colour, label=name)
+        ax.plot(called[values.argmax()], 1, "o", color=colour, markeredgecolor="white")
+    ax.set(xlabel="events called", ylabel="share of the highest", xlim=(0, None), ylim=(0, 1.08))
+    ax.legend(frameon=False, fontsize=8)
     strip_frame(ax)
     return ax
 
