@@ -38,6 +38,7 @@ LEARNING = {
 }
 SETTINGS = {"data": "data.h5", "fs": 10, "model": "net", "movies": "movies/*.tif", "out": "found", "learning": LEARNING}
 NETWORKS = {"msct-unet": {"widths": [4, 8]}, "msct-stardist": {"widths": [4, 8], "n_rays": 24}}
+LEAST_F1 = {"msct-unet": 0.6, "msct-stardist": 0.25}  # after seconds of training
 FILES = {"events.csv", "features.csv", "label.tif", "transients.png", "done.json"}
 
 
@@ -136,7 +137,7 @@ def test_predict_writes_what_is_found(kind, place, simulations, capsys):
     assert {path.name for path in Path("found").iterdir()} == {"m4", "m5"}
     movie = io.load_movie("movies/m4.tif", fs=10)
     found = find_transients(movie, load_transient_net(kind, kind))
-    assert match_events(found, simulations[4].events).f1 > 0.5
+    assert match_events(found, simulations[4].events).f1 > LEAST_F1[kind]
     assert {path.name for path in Path("found/m4").iterdir()} == FILES
     pd.testing.assert_frame_equal(pd.read_csv("found/m4/events.csv"), found.table, check_dtype=False)
     with tifffile.TiffFile("found/m4/label.tif") as file:

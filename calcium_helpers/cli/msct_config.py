@@ -35,6 +35,7 @@ KEYS = {
         "unlabelled": "crops from anywhere for each around a labelled event",
         "batch": "crops a step",
         "crop": "frames, rows and columns of a crop",
+        "bfloat16": "compute with fewer digits: faster on processors that are made for it, far slower on others",
         "steps": "batches in all",
         "learning_rate": "the highest",
         "weight_decay": "of AdamW",
@@ -52,7 +53,7 @@ EXAMPLES = {"data": "data.h5", "fs": 10, "model": "network", "movies": ["movies/
 LEFT_OUT = {"fit", "channels", "outputs", "patience"}
 """Fields of configurations that are no keys."""
 
-WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True)

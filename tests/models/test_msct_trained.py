@@ -34,8 +34,9 @@ FIELD = simulate.SynapseConfig(
     distractors_per_min=0.0,
 )  # fmt: skip
 SMALL = {"msct-unet": UNet3DConfig(widths=(4, 8)), "msct-stardist": StarDist3DConfig(widths=(4, 8), n_rays=24)}
+LEAST_F1 = {"msct-unet": 0.6, "msct-stardist": 0.25}  # after seconds of training
 LEARNING = PUConfig(
-    risk="plain", unlabelled=0.5, batch=8, crop=(8, 16, 16), fit=FitConfig(steps=80, every=40, learning_rate=2e-2)
+    risk="plain", dice=0.2, unlabelled=0.5, batch=8, crop=(8, 16, 16), fit=FitConfig(steps=80, every=40, learning_rate=2e-2)
 )
 
 
@@ -67,7 +68,7 @@ def test_a_trained_network_finds_transients_of_another_movie(network, field):
     kind, folder = network
     simulation = field[0]
     found = find_transients(simulation.movie, load_transient_net(kind, folder))
-    assert match_events(found, simulation.events).f1 > 0.5
+    assert match_events(found, simulation.events).f1 > LEAST_F1[kind]
     assert (found.table["score"] >= load_transient_net(kind, folder).thresholds.score).all()
     label = label_from_events(found, simulation.movie.shape)
     assert found.table["label"].tolist() == [number + 1 for number in found.table["roi"]] == list(range(1, len(found) + 1))
