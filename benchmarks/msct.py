@@ -72,16 +72,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1000, help="batches of a training")
     parser.add_argument("--threads", type=int, default=1, help="threads of a training")
-    parser.add_argument("--bfloat16", action="store_true", help="train with fewer digits, as the table was: see PUConfig")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.keep.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Scores]] = {name: [] for name in options.only or RUNS}
     for seed in options.seeds:
         for name in found:
-            found[name].append(score(name, seed, options.keep, steps=options.steps, bfloat16=options.bfloat16))
+            found[name].append(score(name, seed, options.keep, steps=options.steps))
     if options.only is None:
-        write_table("msct", rows(found), "python benchmarks/msct.py --keep FOLDER --bfloat16")
+        write_table("msct", rows(found), "python benchmarks/msct.py --keep FOLDER")
 
 
 if __name__ == "__main__":

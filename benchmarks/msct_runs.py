@@ -74,12 +74,12 @@ RUNS = {
 }
 
 
-def measure(name: str, seed: int, folder: Path, *, steps: int, bfloat16: bool) -> Scores:
+def measure(name: str, seed: int, folder: Path, *, steps: int) -> Scores:
     """Train and score."""
     run = RUNS[name]
     train, valid = msct_movies.streams(seed)
     train, valid = (withhold(part, share=run.share, how=run.how, seed=seed + more) for part, more in ((train, 0), (valid, 100)))
-    find, scores = _finder(run, train, valid, folder, name, seed, steps, bfloat16)
+    find, scores = _finder(run, train, valid, folder, name, seed, steps)
     movies = [Movie(np.asarray(stream.movie), fs=10.0) for stream in valid]
     kept = [find(movie) for movie in movies]
     labelled = [events_from_label(stream.label, movie) for stream, movie in zip(valid, movies, strict=True)]
@@ -97,12 +97,12 @@ def _levels(run: Run) -> tuple[float, ...]:
 
 
 def _finder(
-    run: Run, train: list[Stream], valid: list[Stream], folder: Path, name: str, seed: int, steps: int, bfloat16: bool
+    run: Run, train: list[Stream], valid: list[Stream], folder: Path, name: str, seed: int, steps: int
 ) -> tuple[Finder, Scores]:
     """Train; return what finds events, and what was noted on the way."""
     if not run.kind:
         return (lambda movie: _whatever_level(detect_by_threshold(movie, threshold=LOW))), {}
-    config = PUConfig(risk=run.risk, unlabelled=run.unlabelled, bfloat16=bfloat16)
+    config = PUConfig(risk=run.risk, unlabelled=run.unlabelled)
     config = replace(config, fit=replace(config.fit, steps=steps, seed=seed))
     noted: Scores = {}
     if run.plain:

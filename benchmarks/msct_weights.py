@@ -1,7 +1,6 @@
 """Train the networks for synaptic transients that come with the package, on simulated recordings of all sorts, all labelled.
 
-No table is made here; ``calcium-helpers verify`` measures the networks again. About fifteen minutes a network on a core that
-knows bfloat16. Run again to go on where a training was stopped.
+No table is made here; ``calcium-helpers verify`` measures the networks again. About fifteen minutes a network on a core. Run again to go on where a training was stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def main() -> None:
     learned, held_out = (
         [draw_stream([seed, number]) for number in range(n)] for seed, n in ((TRAIN_SEED, N_TRAIN), (VALID_SEED, N_VALID))
     )
-    config = PUConfig(risk="plain", bfloat16=True)
+    config = PUConfig(risk="plain")
     config = replace(config, fit=replace(config.fit, steps=options.steps))
     model = train(options.kind, options.out, learned, config=config, progress=True).model
     chosen = weigh_thresholds(options.kind, model, held_out, fs=10.0)

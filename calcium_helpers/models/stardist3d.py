@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.containers._base import check_positive
@@ -71,9 +70,12 @@ class StarDist3D(nn.Module):
         return golden_rays(self.config.n_rays, self.config.extents)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """See a movie (B, C, T, H, W): logits of centrality, then distances in voxels, (B, 1 + R, T, H, W)."""
-        out = self.trunk(x)
-        return torch.cat([out[:, :1], F.softplus(out[:, 1:])], dim=1)
+        """See a movie (B, C, T, H, W): logits of centrality, then what the distances are the softplus of, (B, 1 + R, T, H, W).
+
+        Distances are needed at few voxels, and to compute them at all takes longer than all else.
+        """
+        out: torch.Tensor = self.trunk(x)
+        return out
 
 
 class Candidates(NamedTuple):
@@ -109,7 +111,7 @@ def find_candidates(
         at = _best_of_blocks(seen[0])
         at = at[seen[0][tuple(at.T)] > np.log(LEAST / (1 - LEAST))]
         corner = np.array([piece.start for piece in part])
-        parts.append((at + corner, seen[0][tuple(at.T)], seen[1:, *at.T].T))
+        parts.append((at + corner, seen[0][tuple(at.T)], np.logaddexp(0, seen[1:, *at.T].T)))
 
     run_tiles(model, movie, collect, core=core, device=device, progress=progress)
     points, logits, distances = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -27,8 +27,6 @@ class PUConfig:
         Crops a step.
     crop : tuple of int
         Frames, rows and columns of a crop.
-    bfloat16 : bool
-        Compute convolutions with fewer digits: nearly twice as fast on processors that are made for it, far slower on others.
     fit : FitConfig
         Steps, rate, seed.
     """
@@ -39,7 +37,6 @@ class PUConfig:
     unlabelled: float = 1.0
     batch: int = 16
     crop: tuple[int, int, int] = (16, 32, 32)
-    bfloat16: bool = False
     fit: FitConfig = field(default_factory=lambda: FitConfig(steps=600, every=100, learning_rate=1e-2))
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.crops import Crops
@@ -65,7 +66,7 @@ def stardist_loss(config: PUConfig, rays: Rays) -> Loss:
         if not len(b):
             return value
         true = np.concatenate([distances_at(label, np.argwhere(label), rays) for label in labels if label.any()])
-        error = (seen[b, 1:, t, y, x] - torch.from_numpy(true).to(seen.device)).abs().mean(dim=1)
+        error = (F.softplus(seen[b, 1:, t, y, x]) - torch.from_numpy(true).to(seen.device)).abs().mean(dim=1)
         weight = central[b, t, y, x]
         # In proportion to the events there are, as the risk is.
         return value + FAR_WEIGHT * (error * weight).sum() / weight.sum() * len(b) / central.numel()

@@ -139,24 +139,10 @@ def _fit(
     model = KINDS[kind].make(network or KINDS[kind].config()).to(device)
     draw, loss = crop_batches(movies, config), KINDS[kind].loss(config, model)
     history = fit(
-        model, lambda rng: Crops(*(part.to(device) for part in draw(rng))), _in_bfloat16(loss) if config.bfloat16 else loss,
-        config=config.fit, checkpoint=checkpoint, progress=progress,
+        model, lambda rng: Crops(*(part.to(device) for part in draw(rng))), loss, config=config.fit,
+        checkpoint=checkpoint, progress=progress,
     )  # fmt: skip
     return model.to("cpu"), history
-
-
-def _in_bfloat16(loss: Loss) -> Loss:
-    """Let the network compute with fewer digits, but not its loss."""
-
-    def faster(model: Callable[[torch.Tensor], torch.Tensor], crops: Crops) -> torch.Tensor:
-        def see(x: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(x.device.type, torch.bfloat16):
-                seen: torch.Tensor = model(x)
-            return seen.float()
-
-        return loss(see, crops)
-
-    return faster
 
 
 def measure_prior(model: nn.Module, movies: Sequence[Labelled], config: PUConfig, *, seed: int = 0) -> float:
