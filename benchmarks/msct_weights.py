@@ -1,6 +1,7 @@
 """Train the networks for synaptic transients that come with the package, on simulated recordings of all sorts, all labelled.
 
-No table is made here; ``calcium-helpers verify`` measures the networks again. About fifteen minutes a network on a core. Run again to go on where a training was stopped.
+No table is made here; ``calcium-helpers verify`` measures the networks again. About twenty minutes a network on a
+core. Run again to go on where a training was stopped.
 """
 
 from __future__ import annotations

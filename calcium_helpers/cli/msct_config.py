@@ -35,7 +35,6 @@ KEYS = {
         "unlabelled": "crops from anywhere for each around a labelled event",
         "batch": "crops a step",
         "crop": "frames, rows and columns of a crop",
-        "bfloat16": "compute with fewer digits: faster on processors that are made for it, far slower on others",
         "steps": "batches in all",
         "learning_rate": "the highest",
         "weight_decay": "of AdamW",
