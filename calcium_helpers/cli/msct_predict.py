@@ -26,7 +26,9 @@ from calcium_helpers.cli.msct_config import Settings, read_settings
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.load import load_movie
+from calcium_helpers.memory import limit_memory
 from calcium_helpers.models._base import WEIGHTS
+from calcium_helpers.models.msct.tiles import CORE
 from calcium_helpers.models.msct.trained import TransientNet, as_seen, find_transients, load_transient_net
 from calcium_helpers.movie import iter_chunks
 from calcium_helpers.plots.transients import show_sites, show_transients
@@ -35,8 +37,11 @@ from calcium_helpers.transients.sites import find_sites
 from calcium_helpers.transients.volumes import label_from_events
 
 STAMP = "done.json"
-VOXEL_BYTES, BASE_GB = 12, 2.5
-"""What predicting takes: normalised frames, probabilities and labels, and a part of the movie while the network sees it."""
+BASE_GB, VOXEL_BYTES, TILE_BYTES = 0.6, 5, 300
+"""What predicting takes: libraries, a voxel of the movie in labels, and one of the part that the network sees in what it holds."""
+
+LIMIT_GB = 4.0
+"""Arrays of a movie that are large for this lie in unnamed files in the folder of results."""
 
 FAILURES = (ValueError, TypeError, OSError, MemoryError, RuntimeError)
 
@@ -91,14 +96,22 @@ def _predict(
             return "done in an earlier run"
         raise MovieFileError(folder, "holds something else than what would be found", "Name another out, or add --force")
     movie = load_movie(name, **loaded)
-    print(f"    {movie}, about {BASE_GB + math.prod(movie.shape) * VOXEL_BYTES / 1e9:.1f} GB of memory", flush=True)
+    print(f"    {movie}, about {_gigabytes(movie.shape, network):.1f} GB of memory", flush=True)
     progress = not options.quiet
-    movie = as_seen(movie, progress=progress)
-    events = find_transients(movie, network, device=options.device, progress=progress)
+    with limit_memory(LIMIT_GB, folder.parent):
+        movie = as_seen(movie, progress=progress)
+        events = find_transients(movie, network, device=options.device, progress=progress)
     with _whole_folder(folder) as part:
         _write(events, movie, part)
         (part / STAMP).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
     return f"{len(events)} {'event' if len(events) == 1 else 'events'} in {time.perf_counter() - start:.0f} s"
+
+
+def _gigabytes(shape: tuple[int, int, int], network: TransientNet) -> float:
+    """Estimate the memory that a movie takes."""
+    reach = int(network.model.reach)  # type: ignore[arg-type]
+    tile = [min(size, side + 2 * reach) for size, side in zip(shape, CORE, strict=True)]
+    return BASE_GB + (math.prod(shape) * VOXEL_BYTES + math.prod(tile) * TILE_BYTES) / 1e9
 
 
 def _key(name: str, loaded: dict[str, Any], known: bytes) -> str:
