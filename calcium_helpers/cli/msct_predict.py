@@ -38,7 +38,7 @@ from calcium_helpers.transients.volumes import label_from_events
 
 STAMP = "done.json"
 BASE_GB, VOXEL_BYTES, TILE_BYTES = 0.6, 5, 300
-"""What predicting takes: libraries, a voxel of the movie in labels, and one of the part that the network sees in what it holds."""
+"""What predicting takes: libraries, labels (a voxel of the movie), what a network holds (a voxel of the part that it sees)."""
 
 LIMIT_GB = 4.0
 """Arrays of a movie that are large for this lie in unnamed files in the folder of results."""
