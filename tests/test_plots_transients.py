@@ -104,6 +104,7 @@ def test_a_threshold_chosen_by_labels():
     assert ax.lines[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3, 1])
     assert ax.lines[2].get_ydata() == pytest.approx(np.array([1 / 2, 2 / 5, 2 / 3, 6 / 7]) * 7 / 6)
     assert [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"] == [[1], [4]]
+    assert ax.get_xlim() == (0, 5)
     assert len(show_surrogate(precision_recall(scores, np.zeros(4, bool), 2)).lines) == 2
     assert show_surrogate(precision_recall([], [], 2)).texts[0].get_text() == "No events to choose from"
 
@@ -113,6 +114,8 @@ def test_features_by_group():
     ax = show_features(table, "area_um2", ["before", "before", "before", "after", "after"])
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["before\n(n = 3)", "after\n(n = 1)"]
     assert ax.get_ylabel() == "area (µm²)"
+    ax = show_features(table, "area_um2", np.array([2, 1, 2, 1, 1]))
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1\n(n = 2)", "2\n(n = 2)"]
     twice = pd.concat([table, table])
     ax = show_features(twice, "area_um2", ["a"] * 5 + ["b"] * 5)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a\n(n = 4)", "b\n(n = 4)"]

@@ -148,7 +148,7 @@ def show_surrogate(labelled: PrecisionRecall, true: PrecisionRecall | None = Non
     -------
     Axes
         Recall times precision against the labels, of which the greatest is chosen (see `transients.choose_threshold`), and the
-        true F1, each as a share of its highest.
+        true F1, each as a share of its highest, as far as four times beyond it.
     """
     ax = axes_or_new(ax, width=6, height=3)
     if not len(labelled.threshold):
@@ -156,11 +156,11 @@ def show_surrogate(labelled: PrecisionRecall, true: PrecisionRecall | None = Non
     rows = [("surrogate, from labels", labelled.recall * labelled.precision, BLUE, "-")]
     if true is not None:
         rows.append(("F1, from the truth", true.f1, ORANGE, "--"))
-    for name, values, colour, style in rows:
-        called = np.arange(1, len(values) + 1)
-        ax.plot(called, values / max(values.max(), 1e-12), style, color=colour, label=name)
-        ax.plot(called[values.argmax()], 1, "o", color=colour, markeredgecolor="white")
-    ax.set(xlabel="events called", ylabel="share of the highest", xlim=(0, None), ylim=(0, 1.08))
+    n, best = len(labelled.threshold), [int(values.argmax()) + 1 for _, values, _, _ in rows]
+    for (name, values, colour, style), at in zip(rows, best, strict=True):
+        ax.plot(np.arange(1, len(values) + 1), values / max(values.max(), 1e-12), style, color=colour, label=name)
+        ax.plot(at, 1, "o", color=colour, markeredgecolor="white")
+    ax.set(xlabel="events called", ylabel="share of the highest", xlim=(0, min(n, 4 * max(best)) + 1), ylim=(0, 1.08))
     ax.legend(frameon=False, fontsize=8)
     strip_frame(ax)
     return ax
@@ -191,7 +191,7 @@ def show_features(features: pd.DataFrame, feature: str, group: Sequence[Any] | N
     shown = values[np.isfinite(values)]
     if shown.empty:
         return say(ax, f"No {feature} to show")
-    names = list(groups.unique())
+    names = sorted(groups.unique()) if pd.api.types.is_numeric_dtype(groups) else list(groups.unique())
     for i, name in enumerate(names):
         mine = shown[groups[shown.index] == name].to_numpy()
         # Spread by rank within the group, so that dots do not hide each other and pictures repeat.

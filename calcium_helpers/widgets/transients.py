@@ -112,5 +112,5 @@ def _new_figure(width: float, movie: Movie, *, columns: int = 1) -> Figure:
     """Make a figure for images of a movie side by side."""
     from matplotlib.figure import Figure
 
-    height = 1 + width / columns * movie.shape[1] / movie.shape[2]
+    height = 0.3 + width / columns * movie.shape[1] / movie.shape[2]
     return Figure(figsize=(width, float(np.clip(height, 3, 9))), dpi=80, layout="constrained")
