@@ -20,6 +20,7 @@ from calcium_helpers.models._base import load_model
 from calcium_helpers.models.msct import training
 from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.events import LEVELS, find_events, optimize_thresholds, predict_probability
+from calcium_helpers.models.msct.look import deviations
 from calcium_helpers.models.stardist3d import predict_instances
 from calcium_helpers.transients import connected_volumes, detect_by_threshold, events_from_label, label_from_events, withhold
 
@@ -115,8 +116,8 @@ def _finder(
         return (lambda movie: _whatever_level(predict_instances(model, movie))), noted
 
     def find(movie: Movie) -> Callable[[float], Events]:
-        probability = predict_probability(model, movie)
-        return lambda level: find_events(probability, movie, level=level)
+        probability, deviation = predict_probability(model, movie), deviations(movie)
+        return lambda level: find_events(probability, movie, level=level, deviation=deviation)
 
     return find, noted
 

@@ -98,9 +98,9 @@ class UNet3D(nn.Module):
         for level, block in enumerate(self.down):
             x = block(F.max_pool3d(x, 2) if level else x)
             fine.append(x)
-        for level in reversed(range(len(self.up))):
-            x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = self.up[level](torch.cat([fine[level], x], dim=1))
+        fine.pop()
+        for block in reversed(self.up):  # what is used is let go of: large tiles would need half as much again
+            x = block(torch.cat([fine.pop(), F.interpolate(x, scale_factor=2, mode="nearest")], dim=1))
         return self.out(x)[:, :, : shape[0], : shape[1], : shape[2]]
 
 

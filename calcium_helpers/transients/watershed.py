@@ -14,6 +14,9 @@ from calcium_helpers.movie import CHUNK_BYTES
 MAX_BOX = 2**24
 """Connected voxels whose box is larger than this are looked at in parts of time; only far too low a threshold makes them."""
 
+LEAST_SIGNAL = 0.01  # what is not above rest lies low, but is no hole
+SIGNAL_SIGMA = (1.0, 1.5, 1.5)  # smoothing of the signal in T, H and W, voxels
+
 NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
 
@@ -44,12 +47,13 @@ def connected_volumes(probability: Any, *, threshold: float = 0.5, min_size: Seq
 
 
 def split_volumes(
-    probability: Any, *, threshold: float = 0.5, depth: float = 0.2, sigma: Sequence[float] = (1.0, 1.0, 1.0),
-    min_size: Sequence[int] = (2, 3, 3),
+    probability: Any, *, threshold: float = 0.5, signal: Any = None, depth: float = 0.2,
+    sigma: Sequence[float] = (1.0, 1.0, 1.0), min_size: Sequence[int] = (2, 3, 3),
 ) -> np.ndarray:  # fmt: skip
     """Cut connected voxels above a threshold into events by a seeded watershed, so that those that touch stay apart.
 
-    The landscape is the smoothed probability times the distance to the edge. Its summits are the seeds, except where the way to
+    The landscape is the smoothed probability times the distance to the edge, or times the smoothed signal: a network is as sure
+    between two events as in them, but light falls and rises again. Its summits are the seeds, except where the way to
     a higher one does not lead down by the share ``depth``. The landscape of connected voxels depends on their surroundings
     alone: no part of the movie changes what is found elsewhere.
 
@@ -57,6 +61,8 @@ def split_volumes(
     ----------
     probability, threshold : array-like, float
         As in ``connected_volumes``.
+    signal : array-like, shape (T, H, W), optional
+        Light above rest, in any unit; read in chunks as the probability is. Finite.
     depth : float
         Two summits are two events when the pass between them is lower than this share of the lower one, in (0, 1): less
         cuts more.
@@ -87,7 +93,12 @@ def split_volumes(
         for number, whole in boxes:
             for box in _in_time(whole):
                 mask = label[box] == number
-                yield box, _split(mask, _landscape(probability, box, mask, sigma), depth, size)
+                landscape = _smooth_around(probability, box, sigma)
+                if signal is None:
+                    landscape *= ndimage.gaussian_filter(_distance(mask), 0.5)
+                else:
+                    landscape *= np.maximum(_smooth_around(signal, box, SIGNAL_SIGMA), LEAST_SIGNAL)
+                yield box, _split(mask, np.where(mask, landscape, 0), depth, size)
 
     return _numbered(label, parts())
 
@@ -145,15 +156,18 @@ def _in_time(box: tuple[slice, ...]) -> list[tuple[slice, ...]]:
     return [(slice(a, min(a + step, time.stop)), *plane) for a in range(time.start, time.stop, step)]
 
 
-def _landscape(probability: Any, box: tuple[slice, ...], mask: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
-    """Smoothed probability times distance to the edge; 0 outside the mask."""
-    reach = [int(np.ceil(4 * width)) for width in sigma]  # beyond, the smoothing weighs nothing: as of the whole movie
+def _smooth_around(values: Any, box: tuple[slice, ...], sigma: Sequence[float]) -> np.ndarray:
+    """Smooth what is in a box, as of the whole movie."""
+    reach = [int(np.ceil(4 * width)) for width in sigma]  # beyond, the smoothing weighs nothing
     wider = tuple(slice(max(part.start - r, 0), part.stop + r) for part, r in zip(box, reach, strict=True))
     time, *plane = wider
-    values = np.nan_to_num(np.asarray(probability[time])[:, *plane], nan=0.0).astype(np.float32)
+    around = np.nan_to_num(np.asarray(values[time])[:, *plane], nan=0.0).astype(np.float32)
     inner = tuple(slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(box, wider, strict=True))
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
-    return np.where(mask, ndimage.gaussian_filter(values, sigma, truncate=4)[inner] * ndimage.gaussian_filter(distance, 0.5), 0)
+    return np.asarray(ndimage.gaussian_filter(around, sigma, truncate=4)[inner])
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1])
 
 
 def _split(mask: np.ndarray, landscape: np.ndarray, depth: float, size: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import nn
 from calcium_helpers.containers import Events, Movie
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.metrics.volumes import RADIUS
+from calcium_helpers.models.msct.look import deviations
 from calcium_helpers.models.msct.tiles import CORE, Part, run_tiles
 from calcium_helpers.transients.surrogate import choose_threshold, join_events
 from calcium_helpers.transients.volumes import events_from_label
@@ -60,7 +61,7 @@ def predict_probability(
     return out
 
 
-def find_events(probability: np.ndarray, movie: Movie, *, level: float) -> Events:
+def find_events(probability: np.ndarray, movie: Movie, *, level: float, deviation: np.ndarray | None = None) -> Events:
     """Cut probabilities into events.
 
     Parameters
@@ -70,13 +71,16 @@ def find_events(probability: np.ndarray, movie: Movie, *, level: float) -> Event
         Where amplitudes are measured.
     level : float
         A voxel belongs to an event above this.
+    deviation : ndarray, shape (T, H, W), optional
+        As `deviations` gives it, where it is at hand: light that falls and rises again tells two events from one.
 
     Returns
     -------
     Events
         With masks, and a ``score``: the highest mean of the logit over 3 x 3 x 3 voxels, as a probability.
     """
-    label = split_volumes(probability, threshold=level)
+    deviation = deviations(movie) if deviation is None else deviation
+    label = split_volumes(probability, threshold=level, signal=deviation)
     events = events_from_label(label, movie)
     tops = [float(_smooth(probability, mask).max()) for mask in events.masks or ()]
     return events.replace(table=events.table.assign(score=special.expit(np.array(tops, dtype=float))))

@@ -13,6 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import scratch_array
+from calcium_helpers.movie import iter_chunks
 from calcium_helpers.transients.prepare import foreground
 
 WINDOW_FRAMES = 101  # of the running median: longer than the longest transient
@@ -37,21 +39,50 @@ class Look(NamedTuple):
     noise: np.ndarray
     bright: np.ndarray
 
-    def channels(self, frames: np.ndarray, start: int) -> np.ndarray:
-        """Make the channels (3, n, H, W) of frames (n, H, W), of which the first is frame ``start`` of the movie."""
-        frames = np.nan_to_num(np.asarray(frames, dtype=np.float32), posinf=0.0, neginf=0.0)
-        at = np.interp(start + np.arange(len(frames)), self.centres, np.arange(len(self.centres)))
+    def rest(self, start: int, n: int) -> np.ndarray:
+        """Interpolate the rest (n, H, W) of ``n`` frames from frame ``start`` of the movie on."""
+        at = np.interp(start + np.arange(n), self.centres, np.arange(len(self.centres)))
         low = np.minimum(at.astype(int), max(len(self.levels) - 2, 0))
         high = np.minimum(low + 1, len(self.levels) - 1)
         part = (at - low).astype(np.float32)[:, None, None]
+        return np.asarray((1 - part) * self.levels[low] + part * self.levels[high])
+
+    def deviation(self, frames: np.ndarray, start: int) -> np.ndarray:
+        """Tell how far frames (n, H, W) are from rest, in noise sds; the first is frame ``start`` of the movie."""
+        frames = np.nan_to_num(np.asarray(frames, dtype=np.float32), posinf=0.0, neginf=0.0)
+        return np.clip((frames - self.rest(start, len(frames))) / self.noise, -LIMIT, LIMIT)
+
+    def channels(self, frames: np.ndarray, start: int) -> np.ndarray:
+        """Make the channels (3, n, H, W) of frames (n, H, W), of which the first is frame ``start`` of the movie."""
         out = np.empty((CHANNELS, *frames.shape), dtype=np.float32)
-        out[0] = (1 - part) * self.levels[low] + part * self.levels[high]
-        np.clip((frames - out[0]) / self.noise, -LIMIT, LIMIT, out=out[1])
+        out[0] = self.rest(start, len(frames))
+        out[1] = self.deviation(frames, start)
         bright = self.bright.astype(np.float32)
         share = np.maximum(ndimage.gaussian_filter(bright, AROUND_PX), LEAST_BRIGHT)
         ndimage.gaussian_filter(out[1] * bright, (0, AROUND_PX, AROUND_PX), output=out[2])
         out[2] *= GAIN / share
         return out
+
+
+def deviations(movie: Movie, look: Look | None = None) -> np.ndarray:
+    """Compute how far each voxel is from rest, in units of its pixel's noise.
+
+    Parameters
+    ----------
+    movie : Movie
+        Normalised.
+    look : Look, optional
+        Of the movie, where it is at hand.
+
+    Returns
+    -------
+    ndarray, shape (T, H, W), float32
+        A file on the disk for large movies.
+    """
+    look, out = look or look_at(movie), scratch_array(movie.shape)
+    for start, frames in iter_chunks(movie):
+        out[start : start + len(frames)] = look.deviation(frames, start)
+    return out
 
 
 def look_at(movie: Movie) -> Look:

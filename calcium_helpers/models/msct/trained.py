@@ -18,6 +18,7 @@ from calcium_helpers.io.save import atomic_path
 from calcium_helpers.memory import scratch_array
 from calcium_helpers.models._base import WEIGHTS, load_model
 from calcium_helpers.models.msct.events import LEVELS, Thresholds, find_events, optimize_thresholds, predict_probability
+from calcium_helpers.models.msct.look import deviations
 from calcium_helpers.models.msct.tiles import CORE
 from calcium_helpers.models.msct.training import KINDS
 from calcium_helpers.models.stardist3d import StarDist3D, predict_instances
@@ -233,5 +234,5 @@ def _finder(kind: str, model: nn.Module, movie: Movie, **tiles: Any) -> Callable
     if kind == "msct-stardist":
         events = predict_instances(model, movie, **tiles)  # type: ignore[arg-type]
         return lambda _: events
-    probability = predict_probability(model, movie, **tiles)
-    return lambda level: find_events(probability, movie, level=level)
+    probability, deviation = predict_probability(model, movie, **tiles), deviations(movie)
+    return lambda level: find_events(probability, movie, level=level, deviation=deviation)
