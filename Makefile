@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 VENV_COLAB ?= .venv-colab
-BUDGET_LINES = 17200
+BUDGET_LINES = 17500
 
 BIN = $(VENV)/bin
 PIP = -m pip --disable-pip-version-check install --quiet
