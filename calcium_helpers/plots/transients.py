@@ -127,7 +127,7 @@ def show_pr_curve(
     ax.set(xlabel="recall (share of true events found)", ylabel="precision (share of found that are true)")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
     dot = "dot: highest F1" if thresholds is None else "dot: at the threshold"
-    ax.legend(loc="lower left", frameon=False, fontsize=8, title=dot, title_fontsize=8)
+    ax.legend(loc="lower left", framealpha=0.8, edgecolor="none", fontsize=8, title=dot, title_fontsize=8)
     strip_frame(ax)
     return ax
 
