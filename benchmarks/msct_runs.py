@@ -131,7 +131,7 @@ def _score(column: str, found: list[Events], threshold: float) -> Scores:
     config, rows = msct_movies.COLUMNS[column], []
     radius = (NEAR_S * config.fs, NEAR_UM / config.pixel_um, NEAR_UM / config.pixel_um)
     for events, (movie, label, true) in zip(found, msct_movies.scored(column), strict=True):
-        called = _select(events, events.table["score"].to_numpy() >= threshold)
+        called = events.select(events.table["score"].to_numpy() >= threshold)
         matching = match_events(called, true, radius=radius)
         drawn = label_from_events(called, movie.shape)
         kinds = {kind: _recall(matching.pairs[:, 1], true.table["kind"] == kind) for kind in ("synapse", "dendrite")}
@@ -142,11 +142,6 @@ def _score(column: str, found: list[Events], threshold: float) -> Scores:
             "pairs kept apart": _kept_apart(drawn, label), "pairs, connected": _kept_apart(connected_volumes(drawn > 0), label),
         })  # fmt: skip
     return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
-
-
-def _select(events: Events, rows: np.ndarray) -> Events:
-    masks = tuple(mask for mask, keep in zip(events.masks or (), rows, strict=True) if keep)
-    return Events(events.table[rows].reset_index(drop=True), masks)
 
 
 def _recall(hit: np.ndarray, of: np.ndarray) -> float:

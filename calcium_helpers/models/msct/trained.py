@@ -144,10 +144,9 @@ def find_transients(
     network = network or load_transient_net()
     movie = as_seen(movie, progress=progress)
     found = _finder(network.kind, network.model, movie, core=core, device=device, progress=progress)(network.thresholds.level)
-    keep = found.table["score"].to_numpy(dtype=float) >= network.thresholds.score
-    numbers = np.arange(keep.sum())
-    table = found.table[keep].assign(roi=numbers, label=numbers + 1)
-    return Events(table, tuple(mask for mask, kept in zip(found.masks or (), keep, strict=True) if kept))
+    called = found.select(found.table["score"].to_numpy(dtype=float) >= network.thresholds.score)
+    numbers = np.arange(len(called))
+    return called.replace(table=called.table.assign(roi=numbers, label=numbers + 1))
 
 
 def as_seen(movie: Movie, *, progress: bool = False) -> Movie:
