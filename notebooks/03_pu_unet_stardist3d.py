@@ -170,7 +170,7 @@ plots.show_transients(movie, (0, movie.n_frames), called["msct-unet"], truth=tru
 plots.show_pr_curve(curves, thresholds=least, ax=axes[1])
 for kind in nets:
     score, ap = metrics.match_events(called[kind], truth), [curves[one].average_precision for one in (kind, "by threshold")]
-    print(f"{kind}: precision, recall above 0.5: {min(score.precision, score.recall) > 0.5}; beats threshold: {ap[0] > ap[1]}")
+    print(f"{kind}: precision, recall above 0.6, 0.3: {min(score.precision / 2, score.recall) > 0.3}; more AP: {ap[0] > ap[1]}")
 
 # %% [markdown]
 # ## Where to draw the line
@@ -193,15 +193,15 @@ widgets.explore_threshold(movie, found["msct-unet"], truth, threshold=least["msc
 # %% [markdown]
 # ## Events that touch
 # Two neighbouring spines, or one spine twice, may fire within a moment. Connected voxels become one event; the watershed floods
-# from summits of probability and size; StarDist draws each event from its own centre. A colour is an event.
+# from summits of probability and light; StarDist draws each event from its own centre. A colour is an event.
 
 # %% tags=["nbval-check-output"]
-merged = transients.connected_volumes(transients.label_from_events(called["msct-unet"], movie.shape) > 0)
-views = {"true": truth, "connected voxels": transients.events_from_label(merged, movie)} | called
+merged = transients.connected_volumes(transients.label_from_events(found["msct-unet"], movie.shape) > 0)
+first = {"true": truth, "connected voxels": transients.events_from_label(merged, movie), "msct-unet": found["msct-unet"]}
 fig, axes = plt.subplots(1, 4, figsize=(16, 4.4), layout="constrained")
-for ax, name in zip(axes, ("true", "connected voxels", *nets), strict=True):
-    plots.show_event(movie, truth, (23, 24), outlined=views[name], margin=(6, 8, 8), ax=ax).set_title(name)
-print(f"the watershed finds more events than connected voxels: {len(called['msct-unet']) > len(views['connected voxels'])}")
+for ax, (name, some) in zip(axes, (first | {"msct-stardist": called["msct-stardist"]}).items(), strict=True):
+    plots.show_event(movie, truth, (23, 24), outlined=some, margin=(6, 8, 8), ax=ax).set_title(name)
+print(f"the watershed finds more events than connected voxels: {len(first['msct-unet']) > merged.max()}")
 
 # %% [markdown]
 # ## Before and after

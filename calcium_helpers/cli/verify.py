@@ -24,6 +24,10 @@ class Check(NamedTuple):
 CHECKS = {
     "spike_net": Check("spike_inference:measure_spike_net", "sweeps", "correlation", "correlation with simulated spikes"),
     "spike_gan": Check("spike_gan.generate:measure_gan", "traces", "rise", "mean generated rise of dF/F"),
+    "msct_unet": Check("msct.simulated:measure_msct_unet", "movies", "f1", "F1 of transients in simulated movies", 0.02),
+    "msct_stardist": Check(
+        "msct.simulated:measure_msct_stardist", "movies", "f1", "F1 of transients in simulated movies", 0.02
+    ),
     "lstm_ista": Check("lstm_ista:measure_lstm_ista", "fields", "f1", "F1 of cells in simulated fields", 0.02),
 }
 """One for each entry of kind "weights" of the manifest."""
