@@ -36,8 +36,8 @@ EPILOG = """examples:
   calcium-helpers annotate movie.tif --points clicks.csv --fs 10 -o data.h5
       annotated synaptic transients, to train on
   calcium-helpers train msct-unet --template settings.yaml
-      settings to change; with them, as --config settings.yaml, networks for synaptic transients are trained (train), told
-      from when on to call events (optimize), and used on movies (predict)
+      settings of networks for synaptic transients; with --config settings.yaml
+      train, optimize (thresholds) and predict (find transients) follow them
   calcium-helpers list
       recordings known by name
 """

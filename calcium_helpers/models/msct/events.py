@@ -55,7 +55,7 @@ def predict_probability(
     out = scratch_array(movie.shape)
 
     def keep(part: Part, seen: np.ndarray) -> None:
-        out[part] = 1 / (1 + np.exp(-seen[0]))
+        out[part] = special.expit(seen[0])
 
     run_tiles(model, movie, keep, core=core, device=device, progress=progress)
     return out
