@@ -26,6 +26,7 @@ from calcium_helpers.transients import connected_volumes, detect_by_threshold, e
 
 NEAR_S, NEAR_UM = 0.5, 0.8  # within which centres match
 LOW = 3.0  # noise sds of the detector by threshold: what is called is chosen by its score, like that of the networks
+CALLED = 0.5  # share of an event's voxels
 Scores = dict[str, float]
 Finder = Callable[[Movie], Callable[[float], Events]]
 """Looks at a movie, and then gives its events at any level."""
@@ -113,10 +114,10 @@ def _finder(
         config, noted = replace(config, prior=prior), {"prior": prior}
     model = training.train(run.kind, folder / f"{name}, {seed}", train, config=config).model
     if run.kind == "msct-stardist":
-        return (lambda movie: _whatever_level(predict_instances(model, movie))), noted
+        return (lambda movie: _whatever_level(predict_instances(model, movie, core=movie.shape))), noted
 
     def find(movie: Movie) -> Callable[[float], Events]:
-        probability, deviation = predict_probability(model, movie), deviations(movie)
+        probability, deviation = predict_probability(model, movie, core=movie.shape), deviations(movie)
         return lambda level: find_events(probability, movie, level=level, deviation=deviation)
 
     return find, noted
@@ -150,9 +151,12 @@ def _recall(hit: np.ndarray, of: np.ndarray) -> float:
 
 
 def _kept_apart(drawn: np.ndarray, label: np.ndarray) -> float:
-    """Of the pairs of events that touch and are both seen, the share that is seen as two."""
-    seen = {int(number): np.bincount(drawn[label == number]) for number in np.unique(label[label > 0])}
-    best = {number: int(counts[1:].argmax()) + 1 for number, counts in seen.items() if counts[1:].any()}
+    """Of the pairs of events that touch and are both called, at least half of their voxels, the share called as two."""
+    best: dict[int, int] = {}
+    for number in np.unique(label[label > 0]).tolist():
+        counts = np.bincount(drawn[label == number], minlength=2)
+        if counts[1:].sum() >= CALLED * counts.sum():
+            best[number] = int(counts[1:].argmax()) + 1
     apart = [best[a] != best[b] for a, b in _touching(label) if a in best and b in best]
     return float(np.mean(apart)) if apart else float("nan")
 

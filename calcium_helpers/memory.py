@@ -6,7 +6,9 @@ memory is short. Results do not depend on it.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ CHUNKS_A_LIMIT = 32
 
 ARRAYS_A_LIMIT = 16
 """An array that is larger than the limit by so much lies in a file."""
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt's options
 
 
 class Limit(NamedTuple):
@@ -78,3 +83,15 @@ def let_go(*arrays: Any) -> None:
         mapped = getattr(array, "_mmap", None)
         if isinstance(mapped, mmap.mmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library of Linux keep what is freed for what is asked for next, up to 1 GB at a time, until the process ends.
+
+    A training frees and asks for the same large arrays at each step: new pages for them took a tenth to a third of the time.
+    """
+    if sys.platform == "linux":
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library has it
+        if set_option is not None:
+            set_option(_MMAP_THRESHOLD, 2**30)
+            set_option(_TRIM_THRESHOLD, 2**31 - 1)

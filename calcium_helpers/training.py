@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from calcium_helpers.containers._base import check_positive
 from calcium_helpers.io.save import atomic_path
+from calcium_helpers.memory import keep_freed_memory
 
 Batches = Callable[[np.random.Generator], Any]
 """Draws one batch; all its randomness comes from the generator, so that a resumed training sees the same batches."""
@@ -107,6 +108,7 @@ def fit(
         Where the loss is no longer finite, or the checkpoint is of another configuration.
     """
     config = config or FitConfig()
+    keep_freed_memory()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = _State(model, optimiser, config, Path(checkpoint) if checkpoint is not None else None)
     todo = range(state.step, config.steps)

@@ -1,5 +1,6 @@
 """Memory: chunks and large arrays within a limit, and pages of mapped files given back."""
 
+import platform
 import re
 import subprocess
 import sys
@@ -138,3 +139,24 @@ def test_a_run_with_a_limit_gives_what_one_without_does(tmp_path):
     assert usual.summary["n_accepted"] >= 2
     np.testing.assert_array_equal(usual.cells["accepted"], small.cells["accepted"])
     np.testing.assert_allclose(small.dff.values, usual.dff.values, rtol=1e-4, atol=1e-4)
+
+
+FREED = """
+import resource
+import numpy as np
+from calcium_helpers.memory import keep_freed_memory
+
+keep_freed_memory()
+for _ in range(3):
+    np.ones(4_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    np.ones(4_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver()[0], reason="an option of the GNU C library")
+def test_freed_memory_is_used_again():
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 20 * 4_000_000 * 8 / 4096 / 10  # pages of a tenth of what was asked for

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 
 from calcium_helpers.io.errors import MovieFileError
 from calcium_helpers.io.save import atomic_path
+from calcium_helpers.io.yaml_values import as_type, read_yaml, say_type
 
 KINDS = ("msct-unet", "msct-stardist")
 
@@ -51,8 +50,6 @@ KEYS = {
 EXAMPLES = {"data": "data.h5", "fs": 10, "model": "network", "movies": ["movies/*.tif"], "out": "transients"}
 LEFT_OUT = {"fit", "channels", "outputs", "patience"}
 """Fields of configurations that are no keys."""
-
-WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def read_settings(path: Path, kind: str, *needed: str) -> Settings:
     MovieFileError
         Where it cannot be read, or a key is unknown, missing or holds what it must not: names it, what came, what was expected.
     """
-    given = _read_yaml(path)
+    given = read_yaml(path)
     _check_keys(path, "", given, {*KEYS[""], "learning", "network"})
     if isinstance(given.get("movies"), str):
         given["movies"] = [given["movies"]]
@@ -169,20 +166,6 @@ def _defaults(*configs: Any) -> dict[str, Any]:
     return {name: getattr(config, name) for config, name in names}
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping."""
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        remedy = "Check the path, or write one with --template FILE.yaml"
-        raise MovieFileError(path, "there is no such file", remedy) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MovieFileError(path, f"cannot be read as YAML ({' '.join(str(error).split())})", "Correct it") from error
-    if not isinstance(given, dict):
-        raise MovieFileError(path, f"holds {given!r:.50}, expected keys with values", "See --template FILE.yaml")
-    return given
-
-
 def _check_keys(path: Path, section: str, given: dict[str, Any], known: set[str]) -> None:
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -203,38 +186,6 @@ def _read_section(path: Path, section: str, given: dict[str, Any], configs: tupl
 def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     """Take a value for what it should be, or say that it is not."""
     try:
-        return _as_type(value, hint)
+        return as_type(value, hint)
     except (TypeError, ValueError) as error:
-        raise MovieFileError(path, f"{key} is {value!r}, expected {_say(hint)}", "Correct that key") from error
-
-
-def _as_type(value: Any, hint: Any) -> Any:
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if value is None and NoneType in kinds:
-        return None
-    if get_origin(kinds[0]) is tuple:
-        items = get_args(kinds[0])
-        items = items[:1] * len(value) if items[-1] is Ellipsis else items
-        if not isinstance(value, list) or len(value) != len(items):
-            raise TypeError
-        return tuple(_as_type(one, item) for one, item in zip(value, items, strict=True))
-    if kinds[0] is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        if not math.isfinite(number := float(value)):  # YAML takes 3e-3 for text
-            raise ValueError
-        return number
-    expected = str if kinds[0] is Path else kinds[0]
-    if type(value) is not expected:
-        raise TypeError
-    return kinds[0](value)
-
-
-def _say(hint: Any) -> str:
-    """Say what is expected."""
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if get_origin(kinds[0]) is tuple:
-        items = get_args(kinds[0])
-        n = "" if items[-1] is Ellipsis else f"{len(items)} times "
-        words = f"a list of {n}{WORDS[items[0]]}"
-    else:
-        words = WORDS[kinds[0]]
-    return words + (" or null" if NoneType in kinds else "")
+        raise MovieFileError(path, f"{key} is {value!r}, expected {say_type(hint)}", "Correct that key") from error

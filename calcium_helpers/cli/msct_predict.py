@@ -37,7 +37,7 @@ from calcium_helpers.transients.sites import find_sites
 from calcium_helpers.transients.volumes import label_from_events
 
 STAMP = "done.json"
-BASE_GB, VOXEL_BYTES, TILE_BYTES = 0.6, 5, 300
+BASE_GB, VOXEL_BYTES, TILE_BYTES = 0.6, 5, 200
 """What predicting takes: libraries, labels (a voxel of the movie), what a network holds (a voxel of the part that it sees)."""
 
 LIMIT_GB = 4.0

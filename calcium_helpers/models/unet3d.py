@@ -37,7 +37,7 @@ class UNet3DConfig:
         Of the last layer.
     """
 
-    widths: tuple[int, ...] = (8, 16, 32, 64)
+    widths: tuple[int, ...] = (8, 16, 32)
     channels: int = 3
     outputs: int = 1
 
@@ -61,8 +61,8 @@ class UNet3D(nn.Module):
         super().__init__()
         self.config = config = config or UNet3DConfig()
         widths = config.widths
-        self.down = nn.ModuleList(_pair(n_in, n_out) for n_in, n_out in zip((config.channels, *widths), widths, strict=False))
-        self.up = nn.ModuleList(_pair(fine + coarse, fine) for fine, coarse in itertools.pairwise(widths))
+        self.down = nn.ModuleList(_Pair(n_in, n_out) for n_in, n_out in zip((config.channels, *widths), widths, strict=False))
+        self.up = nn.ModuleList(_Pair(fine + coarse, fine) for fine, coarse in itertools.pairwise(widths))
         self.out = nn.Conv3d(widths[0], config.outputs, 1)
         with torch.no_grad():
             self.out.bias[0] = RARE  # type: ignore[index]
@@ -100,13 +100,25 @@ class UNet3D(nn.Module):
             fine.append(x)
         fine.pop()
         for block in reversed(self.up):  # what is used is let go of: large tiles would need half as much again
-            x = block(torch.cat([fine.pop(), F.interpolate(x, scale_factor=2, mode="nearest")], dim=1))
+            x = block(fine.pop(), F.interpolate(x, scale_factor=2, mode="nearest"))
         return self.out(x)[:, :, : shape[0], : shape[1], : shape[2]]
 
 
-def _pair(n_in: int, n_out: int) -> nn.Sequential:
-    """Two convolutions, each normalised over the batch."""
-    layers: list[nn.Module] = []
-    for n in (n_in, n_out):
-        layers += [nn.Conv3d(n, n_out, 3, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
+class _Pair(nn.Sequential):
+    """Two convolutions, each normalised over the batch; inputs count as one with the channels of all."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        layers: list[nn.Module] = []
+        for n in (n_in, n_out):
+            layers += [nn.Conv3d(n, n_out, 3, padding=1, bias=False), nn.BatchNorm3d(n_out), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+    def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+        # Each part with its share of the weights: joined, they would be the largest array of all.
+        weights = self[0].weight.split([part.shape[1] for part in parts], dim=1)  # type: ignore[operator]
+        x = F.conv3d(parts[0], weights[0], padding=1)
+        for part, weight in zip(parts[1:], weights[1:], strict=True):
+            x += F.conv3d(part, weight, padding=1)
+        for layer in list(self)[1:]:
+            x = layer(x)
+        return x

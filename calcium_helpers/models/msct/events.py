@@ -10,7 +10,7 @@ from scipy import ndimage, special
 from torch import nn
 
 from calcium_helpers.containers import Events, Movie
-from calcium_helpers.memory import scratch_array
+from calcium_helpers.memory import let_go, scratch_array
 from calcium_helpers.metrics.volumes import RADIUS
 from calcium_helpers.models.msct.look import deviations
 from calcium_helpers.models.msct.tiles import CORE, Part, run_tiles
@@ -56,6 +56,7 @@ def predict_probability(
 
     def keep(part: Part, seen: np.ndarray) -> None:
         out[part] = special.expit(seen[0])
+        let_go(out)
 
     run_tiles(model, movie, keep, core=core, device=device, progress=progress)
     return out

@@ -11,9 +11,10 @@ from torch import nn
 from tqdm import tqdm
 
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import let_go
 from calcium_helpers.models.msct.look import Look, look_at
 
-CORE = (96, 192, 192)  # frames, rows, columns of a tile without its halo: about 2 GB while it is seen
+CORE = (96, 160, 160)  # frames, rows, columns of a tile without its halo: about 3 GB while four levels see it
 
 Part = tuple[slice, slice, slice]
 
@@ -49,6 +50,7 @@ def run_tiles(
             time, *space = whole
             if time != known:  # whole frames, as what is seen of a voxel reaches further than the network does
                 channels, known = look.channels(movie.data[time], time.start), time
+                let_go(movie.data)
             here = np.ascontiguousarray(channels[(slice(None), slice(None), *space)])
             seen = model(torch.from_numpy(here)[None].to(device))[0].cpu().numpy()
             inner = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))
