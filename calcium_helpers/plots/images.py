@@ -126,7 +126,7 @@ def show_footprints(
         columns = 2 if clusters is None else 4
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=columns, frameon=False, borderpad=0)
     if len(footprints) <= LABELLED_CELLS:
-        _label(ax, footprints)
+        label_cells(ax, footprints)
     return ax
 
 
@@ -215,7 +215,8 @@ def add_lines(ax: Axes, lines: Sequence[np.ndarray], **style: Any) -> bool:
     return bool(lines)
 
 
-def _label(ax: Axes, footprints: Footprints) -> None:
+def label_cells(ax: Axes, footprints: Footprints) -> None:
+    """Write the id of each cell at its centre."""
     from matplotlib.patheffects import withStroke
 
     for cell, (y, x) in zip(footprints.ids, footprints.centroids, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 
 from calcium_helpers.containers import Footprints
 from calcium_helpers.results import Detection
-from calcium_helpers.widgets.sliders import add_player, as_png, follow, require_ipywidgets
+from calcium_helpers.widgets.sliders import add_player, as_png, follow, join
 
 
 def explore_path(detection: Detection, image: np.ndarray, *, truth: Footprints | None = None) -> Any:
@@ -37,12 +37,10 @@ def explore_path(detection: Detection, image: np.ndarray, *, truth: Footprints |
 
     from calcium_helpers.plots import show_path
 
-    widgets = require_ipywidgets()
-
     def draw(step: int) -> bytes:
         figure = Figure(figsize=(6.4, 1.2 + 6.4 * image.shape[0] / image.shape[1]), dpi=80, layout="constrained")
         show_path(detection, image, steps=[step], truth=truth, ax=figure.subplots())
         return as_png(figure)
 
     controls, slider = add_player("step", 0, len(detection.extras.get("path", ())), interval_ms=400)
-    return widgets.VBox([controls, follow({"step": slider}, draw)])
+    return join(controls, picture=follow({"step": slider}, draw))

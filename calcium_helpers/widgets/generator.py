@@ -10,7 +10,7 @@ import numpy as np
 
 from calcium_helpers.io.ground_truth import GroundTruth
 from calcium_helpers.spike_trains import Bursts, estimate_noise_level, measure_bursts, resample
-from calcium_helpers.widgets.sliders import as_png, follow, require_ipywidgets, wide_slider
+from calcium_helpers.widgets.sliders import as_png, follow, join, require_ipywidgets, wide_slider
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def explore_generator(model: SpikeGan, recordings: Sequence[GroundTruth], *, n_s
         "indicator": widgets.Dropdown(options=sets, description="indicator", style={"description_width": "130px"}),
     }
     draw = partial(draw_condition, model, recordings, n_shown=n_shown, seed=seed)
-    return widgets.VBox([*controls.values(), follow(controls, draw)])
+    return join(*controls.values(), picture=follow(controls, draw))
 
 
 def draw_condition(

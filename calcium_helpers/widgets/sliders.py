@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STILL_WIDTH_PX, STILL_QUALITY = 640, 45
 
 
 def require_ipywidgets() -> ModuleType:
@@ -48,6 +53,42 @@ def follow(controls: dict[str, Any], draw: Callable[..., bytes]) -> Any:
         control.observe(redraw, names="value")
     redraw()
     return picture
+
+
+def join(*controls: Any, picture: Any) -> Any:
+    """Put controls above their picture; where no kernel runs, readers of the notebook see the picture as it was."""
+    return _box_class()(controls, picture)
+
+
+@cache
+def _box_class() -> Any:
+    """Return a VBox that also gives a still picture, and the same words in every run, to those who cannot show widgets."""
+    VBox: Any = require_ipywidgets().VBox
+
+    class PictureBox(VBox):
+        _ipython_display_ = None  # of ipywidgets 7: it would keep what follows from being asked for
+
+        def __init__(self, controls: tuple[Any, ...], picture: Any) -> None:
+            super().__init__([*controls, picture])
+            self.picture = picture
+
+        def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+            view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+            still = base64.b64encode(_still(bytes(self.picture.value))).decode()
+            return {"text/plain": "Controls and a picture that follows them: run this cell", "image/jpeg": still, WIDGET: view}
+
+    return PictureBox
+
+
+def _still(png: bytes) -> bytes:
+    """Return a picture as a small JPEG, since a notebook keeps it as text."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.thumbnail((STILL_WIDTH_PX, 10 * STILL_WIDTH_PX))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=STILL_QUALITY, optimize=True)
+    return buffer.getvalue()
 
 
 def as_png(figure: Figure) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calcium_helpers.containers import Events, Movie
-from calcium_helpers.widgets.sliders import add_player, as_png, follow, require_ipywidgets, wide_slider
+from calcium_helpers.widgets.sliders import add_player, as_png, follow, join, require_ipywidgets, wide_slider
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def explore_transients(
         return as_png(figure)
 
     controls, slider = add_player("frame", frame, movie.n_frames, interval_ms=200)
-    return require_ipywidgets().VBox([controls, follow({"frame": slider}, draw)])
+    return join(controls, picture=follow({"frame": slider}, draw))
 
 
 def explore_threshold(movie: Movie, found: Events, truth: Events, *, threshold: float | None = None) -> Any:
@@ -105,7 +105,7 @@ def explore_threshold(movie: Movie, found: Events, truth: Events, *, threshold: 
     first = int(np.searchsorted(levels, start))
     options = [(f"{level:.3g}", float(level)) for level in levels]
     slider = widgets.SelectionSlider(options=options, index=first, description="score from", **wide_slider(widgets))
-    return widgets.VBox([slider, follow({"score": slider}, draw)])
+    return join(slider, picture=follow({"score": slider}, draw))
 
 
 def _new_figure(width: float, movie: Movie, *, columns: int = 1) -> Figure:
