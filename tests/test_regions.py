@@ -114,7 +114,7 @@ def gadget(path):
 
 BROKEN = {
     "absent.tif": (lambda path: None, "there is no such file"),
-    "regions.roi": (lambda path: path.write_bytes(b"Iout"), "unknown suffix '.roi'"),
+    "regions.txt": (lambda path: path.write_text("1"), "unknown suffix '.txt'"),
     "text.tif": (lambda path: path.write_text("no image"), "cannot be read as regions"),
     "text.npy": (lambda path: path.write_text("no array"), "cannot be read as regions"),
     "text.npz": (lambda path: path.write_text("no array"), "cannot be read as regions"),

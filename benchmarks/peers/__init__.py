@@ -120,6 +120,32 @@ def run_suite2p(
     return _read(found, movie.shape[1:])
 
 
+def open_in_suite2p(folder: Path, *, movie: np.ndarray | None = None, fs: float = 30.0) -> dict[str, np.ndarray]:
+    """Open ``folder`` with suite2p's own loaders; where a movie is given, suite2p analyses it and writes that folder first.
+
+    Parameters
+    ----------
+    folder : Path
+        The one that holds ``plane0``.
+    movie : ndarray, shape (T, H, W), optional
+        Integer counts.
+    fs : float
+        Of the movie, Hz.
+
+    Returns
+    -------
+    dict
+        Arrays as ``suite2p_open.py`` names them.
+
+    Raises
+    ------
+    RuntimeError
+        When suite2p fails or refuses the folder; the message ends with what it wrote.
+    """
+    frames = np.zeros((0, 1, 1), np.int16) if movie is None else movie
+    return _run_script([os.environ["SUITE2P_PYTHON"], "suite2p_open.py"], frames, [str(folder), str(fs)], 2, {})
+
+
 def run_cnmfe(movie: np.ndarray, *, diameter_px: float, threads: int = 2) -> CNMFERun | None:
     """Run CNMF-E on a motion-corrected movie (T, H, W) of integer counts, its other parameters as its authors set them.
 

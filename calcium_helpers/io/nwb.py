@@ -96,10 +96,14 @@ def _external(path: Path, names: Any, choice: Choice) -> Source:
     if missing or not files:
         name = missing[0] if missing else "no file"
         raise MovieFileError(path, f"has its frames in {name}, which is not there", "Put it at this place, or open it itself")
-    choice = choice._replace(dataset=None)
-    video = files[0].suffix.lower() in VIDEO_SUFFIXES
-    source = read_videos(files, choice) if video else read_tiff(files, choice)
+    source = read_external(files, choice._replace(dataset=None))
     return source._replace(kind="NWB", notes=(f"frames in {files[0].name}", source.kind, *source.notes))
+
+
+def read_external(files: list[Path], choice: Choice) -> Source:
+    """Return the frames of TIFF files or videos, the kinds that an NWB file can point to."""
+    video = files[0].suffix.lower() in VIDEO_SUFFIXES
+    return read_videos(files, choice) if video else read_tiff(files, choice)
 
 
 def _with_times(path: Path, series: Any, source: Source) -> Source:

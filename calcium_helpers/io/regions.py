@@ -1,32 +1,26 @@
-"""``load_regions``: regions of the user (label images, stacks of masks, suite2p's ``stat.npy``, our results) as footprints."""
+"""``load_regions``: regions of the user (label images, masks, suite2p's ``stat.npy``, ImageJ's, our results) as footprints."""
 
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from scipy import ndimage, sparse
 
 from calcium_helpers.containers import Footprints
 from calcium_helpers.io.errors import MovieFileError
+from calcium_helpers.io.imagej import read_imagej
+from calcium_helpers.io.pickled import BROKEN, load_objects
 from calcium_helpers.io.results import load_results
+from calcium_helpers.io.suite2p import stack_stat
 
 logger = logging.getLogger(__name__)
 
 LABEL_NAMES = ("labels", "masks", "rois", "regions")
 """What a label image is usually called in an ``.npz`` file that holds several arrays."""
-
-HARMLESS = {
-    *((module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray") for name in ("_reconstruct", "scalar")),
-    *((module, "_frombuffer") for module in ("numpy.core.numeric", "numpy._core.numeric")),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-}
-"""All that pickles of arrays and numbers ask for; plain containers ask for nothing."""
 
 
 def load_regions(path: str | Path, shape: tuple[int, int]) -> Footprints:
@@ -43,6 +37,8 @@ def load_regions(path: str | Path, shape: tuple[int, int]) -> Footprints:
           empty ones are left out;
         - suite2p's ``stat.npy``; where ``iscell.npy`` lies beside it, only the cells. It is a pickle, which may hold programs:
           it is read by an unpickler that knows arrays, numbers and plain containers, and refuses everything else;
+        - regions of ImageJ, a ``.roi`` or the ROI manager's ``.zip`` (needs the extra ``rois``): rectangles, ovals, polygons,
+          freehand and composite ones; their place in the file becomes their id, others are left out with a warning;
         - the ``results.h5`` of an earlier run: the accepted cells.
     shape : tuple of int
         Frames (H, W) that the regions belong to, px.
@@ -56,6 +52,8 @@ def load_regions(path: str | Path, shape: tuple[int, int]) -> Footprints:
     ------
     MovieFileError
         When the file is absent, of another kind, of another frame size, holds no region, or asks for more than arrays.
+    ModuleNotFoundError
+        For regions of ImageJ without roifile.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,9 +63,9 @@ def load_regions(path: str | Path, shape: tuple[int, int]) -> Footprints:
         raise MovieFileError(path, f"has the unknown suffix {path.suffix!r}", f"Regions are read from {', '.join(READERS)}")
     try:
         footprints = reader(path, shape)
-    except MovieFileError:
+    except (MovieFileError, ModuleNotFoundError):
         raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, pickle.UnpicklingError) as error:
+    except BROKEN as error:
         raise MovieFileError(path, f"cannot be read as regions ({error})", "Save them as a label image (H, W)") from error
     if not len(footprints):
         raise MovieFileError(path, "holds no region: all pixels are background", "Draw some, or leave the regions out")
@@ -90,15 +88,9 @@ def _read_npz(path: Path, shape: tuple[int, int]) -> Footprints:
 
 
 def _read_npy(path: Path, shape: tuple[int, int]) -> Footprints:
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        _, _, dtype = read_header(file)
-        if not dtype.hasobject:
-            return _from_array(path, np.load(path, allow_pickle=False), shape)
-        stored = _ArraysOnly(file, path).load()
-    if isinstance(stored, np.ndarray) and stored.ndim == 0:
-        stored = stored.item()
+    stored = load_objects(path, remedy="Do not open it elsewhere unless you trust it; save a label image (H, W)")
+    if isinstance(stored, np.ndarray) and not stored.dtype.hasobject:
+        return _from_array(path, stored, shape)
     if isinstance(stored, dict) and "masks" in stored:  # what Cellpose calls _seg.npy
         return _from_array(path, np.asarray(stored["masks"]), shape)
     return _from_stat(path, list(stored), shape)
@@ -117,6 +109,8 @@ READERS: dict[str, Callable[[Path, tuple[int, int]], Footprints]] = {
     ".npz": _read_npz,
     ".h5": _read_results,
     ".hdf5": _read_results,
+    ".roi": read_imagej,
+    ".zip": read_imagej,
 }
 """How files are read, by suffix."""
 
@@ -155,24 +149,15 @@ def _from_labels(path: Path, image: np.ndarray, shape: tuple[int, int]) -> Footp
 
 
 def _from_stat(path: Path, stat: list[Any], shape: tuple[int, int]) -> Footprints:
-    """Take suite2p's list of dicts with ``ypix, xpix, lam``."""
-    if not all(isinstance(entry, dict) and {"ypix", "xpix", "lam"} <= entry.keys() for entry in stat):
-        raise MovieFileError(path, "is not suite2p's stat.npy: entries lack ypix, xpix, lam", "Save a label image (H, W)")
+    """Take suite2p's list of dicts with ``ypix, xpix, lam``; of those that ``iscell.npy`` knows only the cells."""
+    weights = stack_stat(path, stat, shape)
     marks = path.with_name("iscell.npy")
     keep = np.load(marks, allow_pickle=False).reshape(len(stat), -1)[:, 0] > 0 if marks.is_file() else np.ones(len(stat), bool)
     if not keep.all():
         logger.warning(
             "%s: %d of %d regions are cells by iscell.npy; the others are left out", path.name, keep.sum(), len(keep)
         )
-    rows = []
-    for number in np.flatnonzero(keep):
-        y, x, weight = (np.asarray(stat[number][name]) for name in ("ypix", "xpix", "lam"))
-        if len(y) and (min(y.min(), x.min()) < 0 or y.max() >= shape[0] or x.max() >= shape[1]):
-            problem = f"region {number} reaches pixel (y, x) = ({y.max()}, {x.max()}), the movie's frames are {shape}"
-            raise MovieFileError(path, problem, "Regions and movie must be of one recording, neither cropped nor transposed")
-        flat = np.asarray(y, dtype=np.int64) * shape[1] + x
-        rows.append(sparse.csr_matrix((weight, (np.zeros(len(flat), int), flat)), shape=(1, shape[0] * shape[1])))
-    return Footprints(_stack(rows, shape), shape, np.flatnonzero(keep))
+    return Footprints(weights[keep], shape, np.flatnonzero(keep))
 
 
 def _stack(rows: list[sparse.csr_matrix], shape: tuple[int, int]) -> sparse.csr_matrix:
@@ -187,18 +172,3 @@ def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, int]) -> 
         "It is transposed: save its transpose (array.T)" if turned else "They must be of one recording, not cropped or binned"
     )
     raise MovieFileError(path, f"has regions in frames of {tuple(found)} px, the movie's are {tuple(shape)}", remedy)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of arrays, numbers and plain containers; refuses whatever else they ask for."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        super().__init__(file)
-        self.path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the few names of NumPy that arrays are made with."""
-        if (module, name) in HARMLESS:
-            return super().find_class(module, name)
-        problem = f"asks for {module}.{name} to be run when it is read, expected arrays and numbers only"
-        raise MovieFileError(self.path, problem, "Do not open it elsewhere unless you trust it; save a label image (H, W)")

@@ -84,13 +84,15 @@ def save_results(results: Results, path: str | Path) -> None:
         file.create_dataset("history", data=list(results.history), shape=(len(results.history),), dtype=h5py.string_dtype())
 
 
-def load_results(path: str | Path) -> Results:
+def load_results(path: str | Path, *, curated: bool = True) -> Results:
     """Read results that ``save_results`` wrote.
 
     Parameters
     ----------
     path : path
-        The ``results.h5`` of a run.
+        The ``results.h5`` of a run, or its folder.
+    curated : bool
+        Apply what people decided: the ``curation.csv`` beside the file, where there is one.
 
     Returns
     -------
@@ -99,11 +101,27 @@ def load_results(path: str | Path) -> Results:
     Raises
     ------
     MovieFileError
-        When the file is absent, not one of ours, of a later layout, or damaged.
+        When the file is absent, not one of ours, of a later layout, or damaged, or ``curation.csv`` cannot be understood.
+
+    Warns
+    -----
+    UserWarning
+        Names the decisions that do not fit these results, as `curation.apply_decisions`.
     """
+    path = Path(path) / "results.h5" if Path(path).is_dir() else Path(path)
+    results = _load(path)
+    if not curated or not (log := path.with_name("curation.csv")).exists():
+        return results
+    from calcium_helpers.curation import apply_decisions
+    from calcium_helpers.io.curation import load_decisions
+
+    return apply_decisions(results, load_decisions(log))
+
+
+def _load(path: Path) -> Results:
+    """Read results as they were written."""
     import h5py
 
-    path = Path(path)
     if not path.is_file():
         raise MovieFileError(path, "there is no such file", "Give the results.h5 of a run")
     try:

@@ -94,6 +94,15 @@ def positive(value: Any) -> float | None:
     return number if 0 < number < np.inf else None
 
 
+def choose_rate(path: Path, stated: float | None, fs: float | None) -> float:
+    """Return the rate of results: as given, else as their file states it."""
+    if fs is None and stated is None:
+        raise MovieFileError(path, "does not tell its frame rate", "Give it with fs= (frames per second, Hz)")
+    if fs is not None and stated is not None and abs(fs - stated) > 0.01 * stated:
+        logger.warning("%s: fs = %g Hz as given is used, although the file says %g Hz", path.name, fs, stated)
+    return float(stated if fs is None else fs)  # type: ignore[arg-type]
+
+
 def check_array(path: Path, shape: Sequence[int], dtype: Any) -> None:
     """Raise unless an array can be a movie: real numbers, three axes, at least one frame and one pixel."""
     if np.dtype(dtype).kind not in "iuf":
