@@ -235,14 +235,20 @@ print(f"{real}: {len(live.traces)} cells" if at_hand else f"{real} is not on thi
 
 # %% [markdown]
 # ## Your own recording
-# A folder of AVIs as a Miniscope writes them is one movie; its time stamps give the rate.
-#
-# ```python
-# movie = ch.load_movie("my_session/")  # or one file: ch.load_movie("0.avi", fs=20)
-# results = ch.run(movie, ch.PipelineConfig.for_modality("1p", detector="coordinates"), out="out")
-# ch.write_report(results, "out"), ch.write_tables(results, "out")
-# ```
-#
+# Fill in a path: a file, or a folder of AVIs as a Miniscope writes them, which is one movie with the rate of its time stamps.
+# On Colab it may lie on Google Drive (`/content/drive/MyDrive/...`), or be `upload`.
+
+# %%
+# @title Your own recording (does nothing while the path is empty)
+OWN = ""  # @param {type:"string"}
+OWN_FS = 20.0  # @param {type:"number"}
+if OWN:
+    own = ch.own_file(OWN)
+    movie = ch.load_movie(own, fs=None if own.is_dir() else OWN_FS)
+    results = ch.run(movie, ch.PipelineConfig.for_modality("1p", detector="coordinates"), out="out")
+    print(len(results.footprints), "components;", ch.write_report(results, "out"), ch.write_tables(results, "out").cells)
+
+# %% [markdown]
 # Without Python: `calcium-helpers report my_session/ --modality 1p --detector coordinates -o out/`.
 #
 # **Next.** `04_spike_gan`: from fluorescence to spikes. `05_analysis_report`: every step from movie to report.

@@ -228,12 +228,18 @@ print(f"{real}: {live.scores['accepted'].sum()} cells" if at_hand else f"{real} 
 
 # %% [markdown]
 # ## Your own recording
-# ```python
-# movie = ch.load_movie("my.tif", fs=30)
-# results = ch.run(movie, ch.PipelineConfig.for_modality("2p", detector="lstm-ista"), out="out")
-# ch.write_report(results, "out"), ch.write_tables(results, "out")
-# ```
-#
+# Fill in a path. On Colab it may lie on Google Drive (`/content/drive/MyDrive/...`), or be `upload`.
+
+# %%
+# @title Your own recording (does nothing while the path is empty)
+OWN = ""  # @param {type:"string"}
+OWN_FS = 30.0  # @param {type:"number"}
+if OWN:
+    movie = ch.load_movie(ch.own_file(OWN), fs=OWN_FS)
+    results = ch.run(movie, ch.PipelineConfig.for_modality("2p", detector="lstm-ista"), out="out")
+    print(len(results.footprints), "components;", ch.write_report(results, "out"), ch.write_tables(results, "out").cells)
+
+# %% [markdown]
 # Without Python: `calcium-helpers report my.tif --modality 2p --detector lstm-ista -o out/`.
 #
 # **Next.** `04_spike_gan`: from fluorescence to spikes. `05_analysis_report`: every step from movie to report.

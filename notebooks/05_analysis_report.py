@@ -53,7 +53,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import calcium_helpers as ch
-from calcium_helpers import deconvolve, events, metrics, motion, plots, stats, traces
+from calcium_helpers import deconvolve, events, metrics, motion, plots, stats, traces, widgets
 from calcium_helpers.models import cnmf
 from calcium_helpers.movie import summarise
 from calcium_helpers.simulate import OFFSET, TwoPhotonConfig
@@ -125,6 +125,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 plots.show_image(images.mean, label="mean (counts)", ax=axes[0])
 plots.show_image(images.correlation, label="correlation", ax=axes[1])
 plt.show()
+widgets.play_movies({"raw": movie, "corrected": corrected})
 
 # %% [markdown]
 # ## Cells
@@ -168,16 +169,12 @@ plt.show()
 # ## Spikes
 # Calcium outlasts a spike by half a second. Deconvolution asks for the sparsest non-negative spikes whose transients add up
 # to the trace within its noise. The model needs the indicator's rise and decay. The decay can be read off a trace, the rise
-# hardly: whoever knows the indicator should say so. Here we know it from the simulation.
-
-# %%
-indicator = TwoPhotonConfig()
-spikes = deconvolve.deconvolve(dff, rise_s=indicator.rise_s, decay_s=indicator.decay_s).spikes
-
-# %% [markdown]
-# Traces are scored by their correlation with noiseless calcium, spikes with true ones in bins of 0.1 s at lag 0.
+# hardly: whoever knows the indicator should say so. Here we know it from the simulation. Traces are scored by their
+# correlation with noiseless calcium, spikes with true ones in bins of 0.1 s at lag 0.
 
 # %% tags=["nbval-check-output"]
+indicator = TwoPhotonConfig()
+spikes = deconvolve.deconvolve(dff, rise_s=indicator.rise_s, decay_s=indicator.decay_s).spikes
 score = metrics.trace_correlation(dff, truth.calcium, matching)
 untreated = metrics.trace_correlation(traces.estimate_dff(raw), truth.calcium, matching)
 print(f"correlation of matched cells with their noiseless calcium above 0.6: {score.matched > 0.6}")
@@ -238,16 +235,36 @@ print("written:", *sorted(path.name for path in folder.iterdir()))
 # follow. Each picture lies in `figures/`, each number in `summary.json`.
 
 # %% [markdown]
+# ## You have the last word
+# How strict should the judgement be? Move a threshold, and see what it lets through.
+
+# %%
+widgets.explore_quality(folder)
+
+# %% [markdown]
+# No threshold is right about every cell. Go from one to the next; accept, reject, merge, undo. Each decision is at once in
+# `curation.csv`; who loads the results gets them so, and `calcium-helpers update` writes tables and report again.
+
+# %%
+widgets.browse_cells(folder, who="me")
+
+# %% [markdown]
 # ## Your own data
-# TIFF, video, Miniscope folders, NWB, MATLAB, HDF5 and `.npy` are read; give the frame rate where the file does not tell it.
-#
-# ```python
-# movie = ch.load_movie("my.tif", fs=30)
-# results = ch.run(movie, ch.PipelineConfig.for_modality("2p", indicator="GCaMP6f"), out="out")
-# ch.write_report(results, "out"), ch.write_tables(results, "out")
-# ```
-#
-# Or without Python: `calcium-helpers report my.tif --fs 30 --modality 2p --indicator GCaMP6f -o out/`.
+# TIFF, video, Miniscope folders, NWB, MATLAB, HDF5 and `.npy` are read. Fill in a path. On Colab it may lie on Google Drive
+# (`/content/drive/MyDrive/...`), or be `upload`.
+
+# %%
+# @title Your own recording (does nothing while the path is empty)
+OWN = ""  # @param {type:"string"}
+OWN_FS = 30.0  # @param {type:"number"}
+OWN_MODALITY = "2p"  # @param ["2p", "1p"]
+if OWN:
+    movie = ch.load_movie(ch.own_file(OWN), fs=OWN_FS)
+    results = ch.run(movie, ch.PipelineConfig.for_modality(OWN_MODALITY), out="out")
+    print(len(results.footprints), "components;", ch.write_report(results, "out"), ch.write_tables(results, "out").cells)
+
+# %% [markdown]
+# Without Python: `calcium-helpers report my.tif --fs 30 --modality 2p --indicator GCaMP6f -o out/`.
 #
 # **Look before you believe it.** Is the corrected mean sharper than the raw one? Are the outlines on cells? Does the funnel
 # reject what you would reject? Without a truth these are the checks there are.

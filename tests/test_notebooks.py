@@ -77,7 +77,7 @@ def test_it_tells_and_the_package_does(script):
     assert not [source(cell) for cell in code if re.search(r"^\s*(async )?(def|class) ", source(cell), re.MULTILINE)]
     assert 8 <= len(code) <= 18
     assert max(code_lines(cell) for cell in code) <= 20
-    assert 60 <= sum(code_lines(cell) for cell in code) <= 120
+    assert 60 <= sum(code_lines(cell) for cell in code[1:]) <= 120  # without the cell that installs
 
 
 @each_notebook
@@ -91,7 +91,7 @@ def test_it_opens_everywhere(script):
     content = read_print(script)
     assert content["metadata"]["kernelspec"]["name"] == "python3"
     assert "widgets" not in content["metadata"]
-    assert script.with_suffix(".ipynb").stat().st_size < 300_000
+    assert script.with_suffix(".ipynb").stat().st_size < 450_000  # with stills of widgets
     assert not [cell for cell in content["cells"] if "execution" in cell["metadata"]], "executed with record_timing"
 
 

@@ -1,7 +1,7 @@
 """Install the package as Colab would, in the environment of the running Python: ``make test-colab``.
 
-Two checks: pip would install this package and nothing else, and each notebook's first cell, its ``git clone`` redirected to
-this checkout's last commit, leaves a working package behind.
+Three checks: pip would install this package and nothing else; each notebook's first cell, its ``git clone`` redirected to
+this checkout's last commit, leaves a working package behind; and two notebooks run whole, with a file uploaded at their end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 COLAB = Path(__file__).resolve().parent
 ROOT = COLAB.parents[1]
+WHOLE = ("05_analysis_report", "01_one_photon_localisation")
 
 
 def run(*command: str, cwd: str, env: dict[str, str]) -> str:
@@ -54,6 +55,8 @@ def main() -> None:
             env = redirect_git(folder, address)
             run(*pip, "uninstall", "-qy", "calcium-helpers", cwd=folder, env=env)
             print(run(sys.executable, str(COLAB / "bootstrap.py"), str(notebook), cwd=folder, env=env), end="")
+            if notebook.stem in WHOLE:
+                print(run(sys.executable, str(COLAB / "whole.py"), str(notebook), cwd=folder, env=env), end="")
 
 
 if __name__ == "__main__":
