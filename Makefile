@@ -2,16 +2,18 @@
 # make test         lint, tests and notebooks          make test-colab   the notebooks' first cells on Colab's versions
 # make notebooks    write and execute the .ipynb       make badges       addresses in README and notebooks
 # make tables       benchmark tables in the README     make size         lines a module, budget
+# make test-ui      napari's window, JupyterLab in a browser; on Debian: apt install $(cat tools/ui/packages.txt)
 PYTHON ?= python3
 VENV ?= .venv
 VENV_COLAB ?= .venv-colab
-BUDGET_LINES = 17500
+VENV_UI ?= .venv-ui
+BUDGET_LINES = 20000
 
 BIN = $(VENV)/bin
 PIP = -m pip --disable-pip-version-check install --quiet
 NOTEBOOKS = $(wildcard notebooks/*.py)
 
-.PHONY: report test test-colab lint pytest nbval notebooks badges tables size clean
+.PHONY: report test test-colab test-ui lint pytest nbval notebooks badges tables size clean
 .DELETE_ON_ERROR:
 
 report: $(VENV)/core.stamp
@@ -34,11 +36,20 @@ nbval: $(VENV)/test.stamp
 test-colab: $(VENV_COLAB)/colab.stamp
 	$(VENV_COLAB)/bin/python tools/colab/check.py
 
+# What was on the screen stays in $(VENV_UI)/seen.
+test-ui: $(VENV_UI)/ui.stamp
+	rm -rf $(VENV_UI)/seen && mkdir $(VENV_UI)/seen
+	$(VENV_UI)/bin/python -m pytest --quiet --disable-warnings tests/test_napari_view.py
+	$(VENV_UI)/bin/python tools/ui/small_run.py $(VENV_UI)/seen/run
+	$(VENV_UI)/bin/python tools/ui/check_napari.py $(VENV_UI)/seen/run $(VENV_UI)/seen
+	$(VENV_UI)/bin/python tools/ui/check_browser.py $(VENV_UI)/seen/run $(VENV_UI)/seen
+
 # One way only: the .py is the source. `jupytext --sync` goes by file times, which a checkout does not keep.
 notebooks: $(VENV)/test.stamp badges
 	$(BIN)/jupytext --quiet --to ipynb --update $(NOTEBOOKS)
 	$(BIN)/jupyter-nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False $(NOTEBOOKS:.py=.ipynb)
+	$(BIN)/python tools/gallery.py
 
 badges: $(VENV)/test.stamp
 	$(BIN)/python tools/badges.py
@@ -50,7 +61,7 @@ size: $(VENV)/test.stamp
 	@$(BIN)/python tools/size.py $(BUDGET_LINES)
 
 clean:
-	rm -rf $(VENV) $(VENV_COLAB) report out build dist *.egg-info
+	rm -rf $(VENV) $(VENV_COLAB) $(VENV_UI) report out build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -65,6 +76,13 @@ $(VENV)/test.stamp: pyproject.toml setup.py constraints.txt | $(VENV)/bin/python
 
 $(VENV_COLAB)/colab.stamp: tools/colab/requirements.txt | $(VENV_COLAB)/bin/python
 	$(VENV_COLAB)/bin/python $(PIP) -r tools/colab/requirements.txt
+	@touch $@
+
+# On top of the environment of the tests, which it leaves as it is: torch need not be installed twice.
+$(VENV_UI)/ui.stamp: tools/ui/requirements.txt constraints.txt $(VENV)/test.stamp | $(VENV_UI)/bin/python
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
+		$$($(VENV_UI)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests.pth
+	$(VENV_UI)/bin/python $(PIP) -c constraints.txt -r tools/ui/requirements.txt
 	@touch $@
 
 %/bin/python:

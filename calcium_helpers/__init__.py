@@ -13,14 +13,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "containers": ("Movie", "Shifts", "Footprints", "Traces", "Events"),
     "results": ("Simulation", "Detection", "Results"),
-    "io": ("load_movie", "save_movie", "save_results", "load_results"),
+    "io": ("load_movie", "save_movie", "save_results", "load_results", "save_nwb", "save_suite2p"),
     "manifest": ("fetch", "load"),
+    "colab": ("own_file",),
     "simulate": ("two_photon", "one_photon", "hybrid"),
     "motion": ("register", "estimate_shifts", "apply_shifts"),
     "traces": ("extract_traces", "estimate_dff"),
     "metrics": ("match_footprints",),
     "background": ("remove_background",),
-    "pipeline": ("run", "PipelineConfig", "Given"),
+    "sessions": ("register_sessions",),
+    "pipeline": ("run", "PipelineConfig", "Given", "load_suite2p", "load_caiman"),
     "report": ("write_report", "write_tables"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,29 @@ class Detection(NamedTuple):
         """Keep only the components accepted as cells."""
         keep = self.scores["accepted"].to_numpy(dtype=bool)
         return self._replace(footprints=self.footprints.select(keep), traces=self.traces.select(keep), scores=self.scores[keep])
+
+
+class Imported(NamedTuple):
+    """What another ``program`` found, as far as its file ``source`` says; ``pipeline`` completes it to `Results`.
+
+    ``raw, neuropil`` are in its counts, ``share`` of the neuropil is in each cell, and dF/F is stated relative to ``f0``:
+    all light in a cell's place ("all"), or the cell's own ("cell"). ``dff`` and ``spikes`` (in the program's unit) are None
+    where it did not infer any. ``scores`` (one row a component) has ``accepted, reason`` and, where known, ``confidence``.
+    """
+
+    program: str
+    source: str
+    footprints: Footprints
+    raw: Traces
+    neuropil: Traces
+    dff: Traces | None
+    spikes: Traces | None
+    scores: pd.DataFrame
+    images: dict[str, np.ndarray]
+    shifts: Shifts | None
+    share: float
+    f0: Literal["cell", "all"]
+    pixel_um: float | None
 
 
 class Results(NamedTuple):

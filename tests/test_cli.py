@@ -1,5 +1,6 @@
 """The command line: what it writes, what it says, and one message without a traceback for what cannot be used."""
 
+import importlib.util
 import json
 import os
 import re
@@ -420,3 +421,9 @@ def test_fetch_and_verify_of_what_is_on_disk(tmp_path, monkeypatch, capsys):
 def test_a_mistyped_recording_gets_its_name(capsys):
     assert main(["report", "demo_2", "--modality", "2p"]) == 2
     assert "demo_2p" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("napari") is not None, reason="napari is installed")
+def test_view_without_napari_says_how_to_install_it(capsys):
+    assert main(["view", "out"]) == 2
+    assert "pip install 'calcium_helpers[napari]' 'napari[pyqt6]'" in capsys.readouterr().err

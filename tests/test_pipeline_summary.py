@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from calcium_helpers.cell_summary import find_dipping
 from calcium_helpers.containers import Shifts, Traces
-from calcium_helpers.pipeline.summary import find_dipping, find_poor_match
+from calcium_helpers.pipeline.summary import find_poor_match
 
 
 def matching(correlation):

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 
 from calcium_helpers import __version__
 from calcium_helpers.cli.annotate import add_annotate, run_annotate
+from calcium_helpers.cli.exchange import add_export, add_import, run_export, run_import
 from calcium_helpers.cli.msct import add_optimize, add_predict, run_msct
+from calcium_helpers.cli.nwb import add_nwb, run_nwb
 from calcium_helpers.cli.options import add_report
+from calcium_helpers.cli.sessions import add_sessions, run_sessions
 from calcium_helpers.cli.spikes import add_spikes, run_spikes
 from calcium_helpers.cli.train import add_train, run_train
+from calcium_helpers.cli.update import add_update, run_update
 from calcium_helpers.cli.verify import run_verify
+from calcium_helpers.cli.view import add_view, run_view
 
 EPILOG = """examples:
   calcium-helpers report
@@ -29,6 +34,18 @@ EPILOG = """examples:
       many recordings, each into a folder of its own
   calcium-helpers report files.csv -o out/
       the same from a table: path, fs, modality, channel, ...
+  calcium-helpers update out/
+      tables and report again, with your decisions on cells (out/curation.csv)
+  calcium-helpers view out/
+      movie and cells in napari, to accept and reject cells by a key
+  calcium-helpers nwb out/ --metadata metadata.yaml -o session.nwb
+      results as an NWB file; nwb --template metadata.yaml writes empty metadata
+  calcium-helpers import suite2p/ -o out/
+      results of suite2p, or a .hdf5 of CaImAn: statistics and a report
+  calcium-helpers export out/ --to suite2p -o plane0/
+      results as a folder that suite2p opens
+  calcium-helpers sessions day1/ day2/ -o matched/
+      the same cells on two days: matched/cells.csv, with probabilities
   calcium-helpers spikes traces.csv --fs 30 -o spikes.csv
       firing rates from a table of dF/F, one column a cell
   calcium-helpers train lstm-ista -o network/
@@ -68,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         return int(options.run(options) or 0)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:  # the last: an extra is not installed
         if options.verbose:
             logging.exception("details")
         print(f"calcium-helpers: {_as_options(str(error))}", file=sys.stderr)
@@ -82,7 +99,9 @@ def _as_options(message: str) -> str:
     """Say ``--fs`` where a message speaks to users of Python of ``fs=``."""
     for name, option in OPTION_OF.items():
         message = re.sub(rf"^{name}\b", option, message)
+    message = message.replace("trusted=True", "--trust")
     message = re.sub(r'\b(detector|modality)="([\w-]+)"', r"--\1 \2", message)
+    message = message.replace("overwrite=True", "--force")
     return re.sub(r"(?<= )(fs|dataset|channel|plane)= ?", r"--\1 ", message).rstrip()
 
 
@@ -97,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"calcium-helpers {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_report(commands).set_defaults(run=_report)
+    add_update(commands).set_defaults(run=run_update)
+    add_view(commands).set_defaults(run=run_view)
+    add_nwb(commands).set_defaults(run=run_nwb)
+    add_import(commands).set_defaults(run=run_import)
+    add_export(commands).set_defaults(run=run_export)
+    add_sessions(commands).set_defaults(run=run_sessions)
     add_spikes(commands).set_defaults(run=run_spikes)
     add_train(commands).set_defaults(run=run_train)
     add_annotate(commands).set_defaults(run=run_annotate)

@@ -13,8 +13,9 @@ path, and any of these options as columns), are analysed one after the other, ea
 outcomes.csv there says how it went, comparison.html shows all side by side, and compares conditions where the table has a
 column condition (and subject, where one was recorded in several)"""
 
-ROIS = """your own regions in the place of detection: label image or stack of masks (.tif, .npy, .npz), suite2p's stat.npy,
-or an earlier results.h5. They must lie as in the motion-corrected movie (--no-motion if yours is corrected already)"""
+ROIS = """your own regions in the place of detection: label image or stack of masks (.tif, .npy, .npz), regions of ImageJ (.roi,
+or .zip of its ROI manager), suite2p's stat.npy, or an earlier results.h5. They must lie as in the motion-corrected movie
+(--no-motion if yours is corrected already)"""
 
 DETECTOR = """how cells are found: by matrix factorisation (cnmf, the default), or, with --modality 1p, by points that learn to
 sit in the centres of cells (coordinates), or, with --modality 2p, by a trained network (lstm-ista), each with a confidence"""

@@ -15,6 +15,7 @@ from calcium_helpers.cli.estimates import free_gb, say_duration
 from calcium_helpers.containers import Movie
 from calcium_helpers.denoise import DenoiseConfig
 from calcium_helpers.io import load_movie
+from calcium_helpers.io.curation import CURATION
 from calcium_helpers.io.lazy import select
 from calcium_helpers.io.regions import load_regions
 from calcium_helpers.models.cnmf import CNMFConfig
@@ -69,6 +70,8 @@ def run_one(options: argparse.Namespace) -> int:
     write_tables(results, job.out, statistics=statistics)
     print(_found(results, statistics))
     print(f"report: {page}   tables, results.h5 and the intermediates (work/) lie beside it")
+    if (job.out / CURATION).exists():
+        print(f"note: {job.out / CURATION} holds decisions: calcium-helpers update {job.out} applies them to tables and report")
     if options.preview is not None:
         print(f"the whole recording, {_size(whole.movie)}: {_takes(_scaled(whole.plan(options), plan, results))}")
     return 0

@@ -105,13 +105,14 @@ def _run(
     stages = (
         {"raw": movie} | ({} if shifts is None else {"corrected": corrected}) | ({} if quiet is None else {"denoised": quiet})
     )
-    summary = summarise_run(movie, config, shifts, quality, detection, activity, warnings)
+    cells = _cells(detection, activity)
+    summary = summarise_run(movie, config, shifts, quality, detection, activity, cells, warnings)
     if given.truth is not None:
         summary["truth"] = score_against_truth(given.truth, shifts, detection, activity)
     if summary["motion"] and given.register_on is not None:
         summary["motion"]["estimated_on"] = steps.name_channel(given.register_on)
     results = Results(
-        detection.footprints, *activity[:5], events, _cells(detection), detection.funnel, clock.table(), movie.times_s, shifts,
+        detection.footprints, *activity[:5], events, cells, detection.funnel, clock.table(), movie.times_s, shifts,
         {**images._asdict(), "mean_raw": _quick_mean(movie)}, take_strip(stages, activity.denoised), config.as_dict(),
         {**summary, "seconds_total": clock.total_s}, _history(movie, corrected, detection, config),
     )  # fmt: skip
@@ -199,11 +200,12 @@ def _quick_mean(movie: Movie) -> np.ndarray:
     return motion.sample_frames(movie, 200).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _cells(detection: Detection) -> pd.DataFrame:
-    """One row a component: id, place, decision and scores."""
+def _cells(detection: Detection, activity: steps.Activity) -> pd.DataFrame:
+    """One row a component: id, place, decision and scores, and of a denoised movie what that did to its noise."""
     centroids = detection.footprints.centroids
     place = pd.DataFrame({"id": detection.footprints.ids, "y_px": centroids[:, 0], "x_px": centroids[:, 1]})
-    return pd.concat([place, detection.scores.reset_index(drop=True)], axis=1)
+    noise = {name: values for name in steps.Activity._fields[6:] if (values := getattr(activity, name)) is not None}
+    return pd.concat([place, detection.scores.reset_index(drop=True)], axis=1).assign(**noise)
 
 
 def _history(movie: Movie, corrected: Movie, detection: Detection, config: PipelineConfig) -> tuple[str, ...]:

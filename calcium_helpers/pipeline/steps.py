@@ -184,12 +184,16 @@ def _extract_dff(movie: Movie, footprints: Footprints, config: PipelineConfig, p
         traces.replace(values=traces.values - config.offset)
         for traces in extract_with_neuropil(movie, footprints, progress=progress)
     )
+    return raw, neuropil, state_change(raw, neuropil, footprints, config)
+
+
+def state_change(raw: Traces, neuropil: Traces, footprints: Footprints, config: PipelineConfig) -> Traces:
+    """Return dF/F of what is left without the neuropil."""
     signal = subtract_neuropil(raw, neuropil, coefficient=config.neuropil)
-    dff = estimate_dff(
+    return estimate_dff(
         signal, baseline=config.baseline, window_s=config.baseline_window_s, polarity=config.polarity,
         footprints=footprints if config.unmix else None, relative_to=raw if config.f0 == "all" else None,
     )  # fmt: skip
-    return raw, neuropil, dff
 
 
 def _save_shifts(path: Path, shifts: Shifts, note: str) -> None:

@@ -7,13 +7,14 @@ import platform
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import median_filter, uniform_filter1d
+import pandas as pd
+from scipy.ndimage import median_filter
 
 from calcium_helpers import metrics
-from calcium_helpers.containers import Movie, Shifts, Traces
+from calcium_helpers.cell_summary import summarise_cells, warn_of_cells
+from calcium_helpers.containers import Movie, Shifts
 from calcium_helpers.motion import MotionQuality
 from calcium_helpers.movie import find_gaps
-from calcium_helpers.noise import estimate_noise
 from calcium_helpers.pipeline.config import PipelineConfig
 from calcium_helpers.pipeline.detectors import DETECTORS
 from calcium_helpers.pipeline.steps import Activity
@@ -23,19 +24,15 @@ PACKAGES = ("calcium-helpers", "numpy", "scipy", "numba", "torch", "pandas", "h5
 SPIKE_BIN_S = 0.1
 SPIKES_FROM = {"oasis": "deconvolution", "net": "a network trained on electrophysiology, as rates in Hz"}
 MATCH_WINDOW_S, POOR_MATCH = 2.0, 0.75
-DIP_WINDOW_S, DIP_NOISES = 0.5, 5.0
 
 
 def summarise_run(
     movie: Movie, config: PipelineConfig, shifts: Shifts | None, quality: MotionQuality | None, detection: Detection,
-    activity: Activity, warnings: list[str],
+    activity: Activity, cells: pd.DataFrame, warnings: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     """Collect the numbers of a run; those of traces are over accepted cells."""
-    accepted = detection.scores["accepted"].to_numpy(dtype=bool)
-    n_accepted = int(accepted.sum())
+    accepted = cells["accepted"].to_numpy(dtype=bool)
     n_frames, height, width = movie.shape
-    if not n_accepted:
-        warnings.append("no cell was accepted: the funnel says what was found and why it was left out")
     if movie.times_s is not None and len((gaps := find_gaps(movie.times_s)).frames):
         warnings.append(f"{gaps}: rates are counted as if there were none")
     if shifts is not None and (spans := find_poor_match(shifts, movie.fs)):
@@ -44,36 +41,21 @@ def summarise_run(
             f"frames match the template far worse than usual for long ({times}): motion in depth, a change of focus or of "
             "light? What cells seem to do there may not be activity"
         )
-    if len(dipping := find_dipping(activity.dff.select(accepted))):
-        ids = ", ".join(map(str, dipping[:10])) + (", ..." if len(dipping) > 10 else "")
-        warnings.append(
-            f"dF/F of {len(dipping)} accepted cells falls further below its median than it rises above (ids {ids}): too much "
-            "neuropil taken out, motion, or an indicator that dims?"
-        )
+    warnings.extend(warn_of_cells(accepted, activity.dff))
     if config.spikes == "net":
         from calcium_helpers.models.spike_inference import find_strange  # torch takes seconds to load
 
         warnings.extend(find_strange(activity.dff.select(accepted)))
-    noise = _median(estimate_noise(activity.dff.select(accepted)))
-    denoising = _denoising(activity, accepted)
-    if denoising is not None:  # what is left is not white, and that estimate would be far too low
-        noise = denoising["median_noise_before"] * max(1 - denoising["share_removed"], 0) ** 0.5
-    spikes = activity.spikes.select(accepted).values
-    per_frame = spikes > 0 if config.spikes == "oasis" else spikes / movie.fs
     return {
         "source": movie.history[0].removeprefix("loaded ").split(" (")[0] if movie.history else "array",
         "fs_hz": float(movie.fs), "n_frames": n_frames, "duration_s": movie.duration_s, "height_px": height,
         "width_px": width, "pixel_um": movie.pixel_um, "modality": config.modality,
         "detector": config.detector, "method": DETECTORS[config.detector].method if config.detector in DETECTORS else None,
-        "diameter_px": detection.extras.get("diameter_px"), "n_components": len(accepted), "n_accepted": n_accepted,
-        "n_rejected": len(accepted) - n_accepted, "motion": _motion(shifts, quality),
-        "median_snr": _median(detection.scores["snr"][accepted]), "median_noise": noise,
-        "median_confidence": _median(detection.scores["confidence"][accepted]) if "confidence" in detection.scores else None,
-        "denoising": denoising,
-        "mean_rate": float(per_frame.sum(axis=1).mean() / movie.duration_s * 60) if n_accepted else None,
+        "diameter_px": detection.extras.get("diameter_px"), "motion": _motion(shifts, quality),
+        **summarise_cells(cells, activity.dff, activity.spikes, in_hz=config.spikes == "net"),
         "spikes_from": SPIKES_FROM[config.spikes],
         "decay_s": float(activity.kinetics_s[0]), "rise_s": float(activity.kinetics_s[1]),
-        "warnings": warnings, "versions": _versions(),
+        "warnings": warnings, "versions": list_versions(),
     }  # fmt: skip
 
 
@@ -125,17 +107,6 @@ def find_poor_match(shifts: Shifts, fs: float) -> list[tuple[float, float]]:
     return [(float(start / fs), float(stop / fs)) for start, stop in zip(starts, stops, strict=True) if stop - start >= n - 1]
 
 
-def find_dipping(dff: Traces) -> np.ndarray:
-    """Return the ids of traces that, over half a second, fall further below their median than they rise above, beyond noise."""
-    if not dff.values.size:
-        return dff.ids[:0]
-    smooth = uniform_filter1d(dff.values.astype(np.float64), max(1, round(DIP_WINDOW_S * dff.fs)), axis=1)
-    smooth -= np.median(smooth, axis=1, keepdims=True)
-    noise = 1.4826 * np.median(np.abs(smooth), axis=1)
-    dip = -smooth.min(axis=1)
-    return dff.ids[(dip > smooth.max(axis=1)) & (dip > DIP_NOISES * noise)]
-
-
 def _motion(shifts: Shifts | None, quality: MotionQuality | None) -> dict[str, Any] | None:
     """Numbers on motion, None where it was not corrected."""
     if shifts is None or quality is None:
@@ -151,20 +122,7 @@ def _motion(shifts: Shifts | None, quality: MotionQuality | None) -> dict[str, A
     }  # fmt: skip
 
 
-def _denoising(activity: Activity, accepted: np.ndarray) -> dict[str, Any] | None:
-    """Median noise of accepted cells' dF/F without denoising, the share of its variance taken out, and how much lower it is."""
-    if activity.noise_before is None or activity.share_removed is None or not accepted.any():
-        return None
-    before, share = (float(np.nanmedian(values[accepted])) for values in (activity.noise_before, activity.share_removed))
-    return {"median_noise_before": before, "share_removed": share, "gain": (1 - share) ** -0.5 if share < 1 else None}
-
-
-def _median(values: Any) -> float | None:
-    """Median, None of nothing."""
-    return float(np.median(values)) if len(values) else None
-
-
-def _versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Versions of Python and of the packages that make the numbers."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:

@@ -64,7 +64,7 @@ def detect(
     diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=config.seed_threshold)
     whitened = prepared.whiten(diameter)
     components, counts = _find_components(whitened, inside, diameter, config, progress)
-    scores = _judge(whitened, components, diameter, config)
+    scores = _score(whitened, components, diameter, config)
     footprints = Footprints(components.footprints, movie.shape[1:])
     spacing = BACKGROUND_CELLS * diameter
     demixed = demix(movie, footprints, prepared.mean, prepared.noise, spacing_px=spacing, progress=progress)
@@ -115,34 +115,47 @@ def estimate_diameter(prepared: Prepared, inside: np.ndarray, *, threshold: floa
     return diameter
 
 
-def _judge(whitened: np.ndarray, components: refine.Components, diameter_px: float, config: CNMFConfig) -> pd.DataFrame:
+def _score(whitened: np.ndarray, components: refine.Components, diameter_px: float, config: CNMFConfig) -> pd.DataFrame:
     """Score every component and say whether it is a cell, and if not, why."""
     snr, contrast = peak_snr(components.traces)
-    consistency = refine.estimate_consistency(whitened, components)
-    area = np.diff(components.footprints.indptr)
-    roundness = compactness(components.footprints, whitened.shape[1:])
-    least, most = plausible_area(diameter_px)
-    reason = np.full(len(snr), "", dtype=object)
-    reason[(area < least) | (area > most)] = "size"
-    reason[roundness < config.min_compactness] = "not compact"
-    reason[(contrast < config.min_contrast) & (roundness < ROUND)] = "rises and falls like background"
-    reason[consistency < config.min_consistency] = "not found again in both halves"
-    reason[snr < config.min_snr] = "low SNR"
-    if config.max_cells is not None:
-        accepted = np.flatnonzero(reason == "")
-        reason[accepted[np.argsort(-snr[accepted])][config.max_cells :]] = "beyond max_cells"
-    return pd.DataFrame(
+    scores = pd.DataFrame(
         {
-            "accepted": reason == "",
-            "reason": reason.astype(str),
             "snr": snr,
             "contrast": contrast,
-            "consistency": consistency,
-            "compactness": roundness,
-            "area_px": area,
+            "consistency": refine.estimate_consistency(whitened, components),
+            "compactness": compactness(components.footprints, whitened.shape[1:]),
+            "area_px": np.diff(components.footprints.indptr),
         },
         index=pd.RangeIndex(len(snr), name="id"),
     )
+    return decide(scores, judge(scores, config, diameter_px))
+
+
+def judge(scores: pd.DataFrame, config: CNMFConfig, diameter_px: float) -> np.ndarray:
+    """Say of each component why it is no cell, shape (N,); empty where it is one."""
+    least, most = plausible_area(diameter_px)
+    reason = np.full(len(scores), "", dtype=object)
+    reason[(scores["area_px"] < least) | (scores["area_px"] > most)] = "size"
+    reason[scores["compactness"] < config.min_compactness] = "not compact"
+    dull = (scores["contrast"] < config.min_contrast) & (scores["compactness"] < ROUND)
+    reason[dull] = "rises and falls like background"
+    reason[scores["consistency"] < config.min_consistency] = "not found again in both halves"
+    reason[scores["snr"] < config.min_snr] = "low SNR"
+    return keep_best(reason, scores["snr"], config.max_cells)
+
+
+def keep_best(reason: np.ndarray, rank: pd.Series, max_cells: int | None) -> np.ndarray:
+    """Leave at most ``max_cells`` components without a reason against them, those of the highest rank."""
+    if max_cells is not None:
+        ranked = np.argsort(-rank.to_numpy(), kind="stable")
+        reason[ranked[reason[ranked] == ""][max_cells:]] = "beyond max_cells"
+    return reason
+
+
+def decide(scores: pd.DataFrame, reason: np.ndarray) -> pd.DataFrame:
+    """Write into scores what speaks against each component, and that those without are cells."""
+    verdict = pd.DataFrame({"accepted": reason == "", "reason": reason.astype(str)}, index=scores.index)
+    return pd.concat([verdict, scores], axis=1)
 
 
 def peak_snr(traces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import pandas as pd
 from calcium_helpers.containers import Footprints, Movie, Traces
 from calcium_helpers.models.cnmf.config import CNMFConfig
 from calcium_helpers.models.cnmf.demix import demix
-from calcium_helpers.models.cnmf.detect import BACKGROUND_CELLS, estimate_diameter
+from calcium_helpers.models.cnmf.detect import BACKGROUND_CELLS, decide, estimate_diameter, keep_best
 from calcium_helpers.models.cnmf.prepare import prepare, valid_mask
 from calcium_helpers.models.lstm_ista.config import LSTMISTAConfig
 from calcium_helpers.results import Detection
@@ -77,28 +77,22 @@ def detect(
     diameter = config.diameter_px or estimate_diameter(prepared, inside, threshold=CNMFConfig.seed_threshold)
     found = search(model, prepared, inside, diameter, config, device=device, batch_size=batch_size, progress=progress)
     del prepared  # as large as the binned movie
-    _accept(found.scores, config)
+    scores = decide(found.scores, judge(found.scores, config))
     footprints = Footprints(found.footprints, movie.shape[1:])
     demixed = demix(movie, footprints, mean, noise, spacing_px=BACKGROUND_CELLS * diameter, progress=progress)
     traces = Traces(demixed.traces, movie.fs, "raw")
     clean = clean_traces(model, traces, decay_s=config.decay_s, device=device)
     extras = {"diameter_px": float(diameter), "denoised_traces": clean, "attention": found.attention}
-    return Detection(
-        footprints, traces, (demixed.spatial, demixed.temporal), found.scores, _funnel(found.counts, found.scores), extras
-    )
+    return Detection(footprints, traces, (demixed.spatial, demixed.temporal), scores, _funnel(found.counts, scores), extras)
 
 
-def _accept(scores: pd.DataFrame, config: LSTMISTAConfig) -> None:
-    """Add ``accepted`` and ``reason`` to the scores."""
+def judge(scores: pd.DataFrame, config: LSTMISTAConfig, _: float | None = None) -> np.ndarray:
+    """Say of each component why it is no cell, shape (N,); empty where it is one."""
     reason = np.full(len(scores), "", dtype=object)
     reason[scores["consistency"] < LEAST_CONSISTENCY] = "not found again in both halves"
     reason[scores["snr"] < config.min_snr] = "low SNR"
     reason[scores["confidence"] < config.min_confidence] = f"confidence below {config.min_confidence:g}"
-    if config.max_cells is not None:
-        ranked = np.argsort(-scores["confidence"].to_numpy(), kind="stable")
-        reason[ranked[reason[ranked] == ""][config.max_cells :]] = "beyond max_cells"
-    scores.insert(0, "accepted", reason == "")
-    scores.insert(1, "reason", reason.astype(str))
+    return keep_best(reason, scores["confidence"], config.max_cells)
 
 
 def _funnel(counts: list[int], scores: pd.DataFrame) -> pd.DataFrame:

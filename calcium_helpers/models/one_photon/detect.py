@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from calcium_helpers.containers import Footprints, Movie, Traces
 from calcium_helpers.models.cnmf.config import CNMFConfig
 from calcium_helpers.models.cnmf.demix import demix
-from calcium_helpers.models.cnmf.detect import BACKGROUND_CELLS, estimate_diameter
+from calcium_helpers.models.cnmf.detect import BACKGROUND_CELLS, decide, estimate_diameter, keep_best
 from calcium_helpers.models.cnmf.prepare import prepare, valid_mask
 from calcium_helpers.models.one_photon.config import CoordinatesConfig
 from calcium_helpers.models.one_photon.view import View, look
@@ -84,7 +84,7 @@ def detect(
     scores = _score(search, progress)
     footprints = draw_footprints(search.coordinates, search.view, (movie.shape[1], movie.shape[2]))
     scores["area_px"] = footprints.area_px
-    _accept(scores, config)
+    scores = decide(scores, judge(scores, config))
     demixed = demix(movie, footprints, mean, noise, spacing_px=BACKGROUND_CELLS * diameter, progress=progress)
     traces = Traces(demixed.traces, movie.fs, "raw")
     extras = search.path.as_extras()
@@ -123,16 +123,11 @@ def draw_footprints(coordinates: Coordinates, view: View, shape: tuple[int, int]
     return Footprints(rows, shape)
 
 
-def _accept(scores: pd.DataFrame, config: CoordinatesConfig) -> None:
-    """Add ``accepted`` and ``reason`` to the scores."""
-    reason = np.where(scores["confidence"] < config.min_confidence, f"confidence below {config.min_confidence:g}", "")
-    if config.max_cells is not None:
-        ranked = np.argsort(-scores["confidence"].to_numpy(), kind="stable")
-        beyond = ranked[reason[ranked] == ""][config.max_cells :]
-        reason = reason.astype(object)
-        reason[beyond] = "beyond max_cells"
-    scores.insert(0, "accepted", reason == "")
-    scores.insert(1, "reason", reason.astype(str))
+def judge(scores: pd.DataFrame, config: CoordinatesConfig, _: float | None = None) -> np.ndarray:
+    """Say of each component why it is no cell, shape (N,); empty where it is one."""
+    reason = np.full(len(scores), "", dtype=object)
+    reason[scores["confidence"] < config.min_confidence] = f"confidence below {config.min_confidence:g}"
+    return keep_best(reason, scores["confidence"], config.max_cells)
 
 
 def _funnel(counts: dict[str, int], scores: pd.DataFrame) -> pd.DataFrame:
