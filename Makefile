@@ -30,8 +30,11 @@ lint: $(VENV)/test.stamp
 pytest: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# The notebooks' own files, half a gigabyte, go to a folder that does not stay.
 nbval: $(VENV)/test.stamp
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tools/nbval_sanitize.cfg notebooks/*.ipynb
+	rm -rf $(VENV)/tmp && mkdir $(VENV)/tmp
+	TMPDIR=$(abspath $(VENV)/tmp) $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-sanitize-with tools/nbval_sanitize.cfg notebooks/*.ipynb
+	rm -rf $(VENV)/tmp
 
 test-colab: $(VENV_COLAB)/colab.stamp
 	$(VENV_COLAB)/bin/python tools/colab/check.py

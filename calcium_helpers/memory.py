@@ -7,14 +7,17 @@ memory is short. Results do not depend on it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -71,7 +74,30 @@ def scratch_array(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray
     if limit.folder is not None:
         limit.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=limit.folder) as file:  # the map keeps the file, its name is gone at once
-        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+        _take_space(file, n_bytes, limit.folder or Path(tempfile.gettempdir()))
+        return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
+
+
+def mapped_npy(path: Path, shape: tuple[int, ...], dtype: Any = np.float32) -> np.memmap:
+    """Make a new ``.npy`` to be written through a memory map; OSError where the disk has no room for all of it."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        _take_space(file, path.stat().st_size, path.parent)
+    return array
+
+
+def _take_space(file: IO[bytes], n_bytes: int, folder: Path) -> None:
+    """Take the disk space that a memory map will need: on a disk that is full, writing to the map would kill the process."""
+    free = shutil.disk_usage(folder).free
+    try:
+        if n_bytes > free:
+            raise OSError(errno.ENOSPC, "")
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # otherwise: the file system cannot tell beforehand
+            room = f"{n_bytes / 1e9:.2f} GB are needed on disk for a movie, {free / 1e9:.2f} GB are free"
+            raise OSError(f"{folder}: {room}; make room, or work in another folder") from None
 
 
 def let_go(*arrays: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from calcium_helpers import __version__
 from calcium_helpers.containers import Movie
+from calcium_helpers.memory import mapped_npy
 
 SAMPLED_FRAMES = 16
 
@@ -56,7 +57,7 @@ def is_whole(path: Path | None) -> bool:
 def new_array(path: Path, shape: tuple[int, ...]) -> Iterator[np.memmap]:
     """Open a new float32 ``.npy`` of that shape for writing; it gets its name at the end, or is removed after an error."""
     with _named_when_complete(path) as part:
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+        array = mapped_npy(part, shape)
         yield array
         array.flush()
 

@@ -1,9 +1,12 @@
 """Memory: chunks and large arrays within a limit, and pages of mapped files given back."""
 
+import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,9 @@ import pytest
 
 from calcium_helpers import pipeline, simulate
 from calcium_helpers.containers import Movie
-from calcium_helpers.memory import chunk_bytes, let_go, limit_memory, scratch_array
+from calcium_helpers.memory import chunk_bytes, let_go, limit_memory, mapped_npy, scratch_array
 from calcium_helpers.movie import iter_chunks, summarise
+from calcium_helpers.workdir import new_array
 
 
 def mapped_mb():
@@ -68,6 +72,30 @@ def test_limits_shrink_chunks_and_move_large_arrays(tmp_path):
         assert float(array.mean()) == 2
         assert type(scratch_array((5, 10, 10))) is np.ndarray
     assert chunk_bytes(2**26) == 2**26
+
+
+def test_a_mapped_file_has_its_place_on_disk_before_it_is_written(tmp_path):
+    """Else a disk that fills up kills the process in the middle of a write."""
+    array = mapped_npy(tmp_path / "movie.npy", (300, 100, 100))
+    assert not array.any()
+    if hasattr(os, "posix_fallocate"):
+        assert (tmp_path / "movie.npy").stat().st_blocks * 512 >= array.nbytes
+
+
+@pytest.mark.parametrize("make", [scratch_array, lambda shape: mapped_npy(Path(tempfile.gettempdir()) / "movie.npy", shape)])
+def test_a_disk_without_room_is_an_error(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shape = (shutil.disk_usage(tmp_path).free // 40_000 + 100_000, 100, 100)  # 4 GB more than there are
+    says = f"{re.escape(str(tmp_path))}: .* GB are needed on disk .* GB are free"
+    with limit_memory(0.2), pytest.raises(OSError, match=says):
+        make(shape)
+
+
+def test_a_step_without_room_leaves_nothing(tmp_path):
+    shape = (shutil.disk_usage(tmp_path).free // 40_000 + 100_000, 100, 100)
+    with pytest.raises(OSError, match="are free"), new_array(tmp_path / "movie.npy", shape):
+        pytest.fail("it was opened")
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_do_not_depend_on_the_limit():

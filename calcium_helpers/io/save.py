@@ -13,6 +13,7 @@ import numpy as np
 
 from calcium_helpers.containers import Movie
 from calcium_helpers.io.lazy import read_chunks
+from calcium_helpers.memory import mapped_npy
 
 Chunks = Iterator[tuple[slice, np.ndarray]]
 
@@ -109,7 +110,7 @@ def _write_hdf5(movie: Movie, path: Path, chunks: Chunks) -> None:
 
 
 def _write_npy(movie: Movie, path: Path, chunks: Chunks) -> None:
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=movie.data.dtype, shape=movie.shape)
+    array = mapped_npy(path, movie.shape, movie.data.dtype)
     for part, frames in chunks:
         array[part] = frames
     array.flush()

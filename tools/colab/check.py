@@ -27,17 +27,20 @@ def run(*command: str, cwd: str, env: dict[str, str]) -> str:
 
 
 def redirect_git(folder: str, address: str) -> dict[str, str]:
-    """Return an environment in which git clones ``address`` from this checkout and Python finds ``google.colab``."""
+    """Return an environment in which git clones ``address`` from this checkout and Python finds ``google.colab``.
+
+    What notebooks leave behind among temporary files goes with ``folder``.
+    """
     config = Path(folder) / "gitconfig"
     config.write_text(f'[url "{ROOT.as_uri()}"]\n\tinsteadOf = {address}\n[safe]\n\tdirectory = *\n', encoding="utf-8")
-    return {**os.environ, "GIT_CONFIG_GLOBAL": str(config), "PYTHONPATH": str(COLAB)}
+    return {**os.environ, "GIT_CONFIG_GLOBAL": str(config), "PYTHONPATH": str(COLAB), "TMPDIR": folder}
 
 
 def main() -> None:
     """Run the checks."""
     address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=sys.prefix) as folder:
         env = redirect_git(folder, address)
         run(*pip, "uninstall", "-qy", "calcium-helpers", cwd=folder, env=env)
         run("git", "clone", "-q", address, "checkout", cwd=folder, env=env)
@@ -51,7 +54,7 @@ def main() -> None:
         sys.exit("no notebook found in notebooks/")
     for notebook in notebooks:
         print(notebook.name)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=sys.prefix) as folder:
             env = redirect_git(folder, address)
             run(*pip, "uninstall", "-qy", "calcium-helpers", cwd=folder, env=env)
             print(run(sys.executable, str(COLAB / "bootstrap.py"), str(notebook), cwd=folder, env=env), end="")
