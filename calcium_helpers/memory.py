@@ -65,8 +65,11 @@ def chunk_bytes(usual: int) -> int:
     return usual if limit is None else min(usual, max(2**20, limit.n_bytes // CHUNKS_A_LIMIT))
 
 
-def scratch_array(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
-    """Allocate an array of zeros that nobody needs later: in memory, or in an unnamed file where it is large for the limit."""
+def scratch_array(shape: tuple[int, ...], dtype: Any = np.float32, *, sparse: bool = False) -> np.ndarray:
+    """Allocate an array of zeros that nobody needs later: in memory, or in an unnamed file where it is large for the limit.
+
+    Of a ``sparse`` one most will stay zero: its file takes room on the disk only as it is written.
+    """
     limit = _limit.get()
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if limit is None or n_bytes <= limit.n_bytes // ARRAYS_A_LIMIT:
@@ -74,7 +77,8 @@ def scratch_array(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray
     if limit.folder is not None:
         limit.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=limit.folder) as file:  # the map keeps the file, its name is gone at once
-        _take_space(file, n_bytes, limit.folder or Path(tempfile.gettempdir()))
+        if not sparse:
+            _take_space(file, n_bytes, limit.folder or Path(tempfile.gettempdir()))
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 

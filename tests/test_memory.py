@@ -89,6 +89,8 @@ def test_a_disk_without_room_is_an_error(tmp_path, monkeypatch, make):
     says = f"{re.escape(str(tmp_path))}: .* GB are needed on disk .* GB are free"
     with limit_memory(0.2), pytest.raises(OSError, match=says):
         make(shape)
+    with limit_memory(0.2):
+        assert scratch_array(shape, sparse=True)[-1].sum() == 0  # of which little is going to be written
 
 
 def test_a_step_without_room_leaves_nothing(tmp_path):

@@ -82,7 +82,7 @@ def _read_labels(path: Path, shape: tuple[int, int, int], fs: float) -> np.ndarr
     """Read labels to go on from, or make empty ones."""
     if not path.exists():
         with limit_memory(LABELS_GB):
-            return scratch_array(shape, np.uint16)
+            return scratch_array(shape, np.uint16, sparse=True)
     labels = load_movie(path, fs=fs).frames()
     if labels.shape != shape:
         raise MovieFileError(path, f"holds labels of {labels.shape}, the movie has {shape}", "Name another file")
