@@ -69,6 +69,7 @@ class History(NamedTuple):
     best_step: int
 
 
+@keep_freed_memory()
 def fit(
     model: nn.Module,
     batches: Batches,
@@ -108,7 +109,6 @@ def fit(
         Where the loss is no longer finite, or the checkpoint is of another configuration.
     """
     config = config or FitConfig()
-    keep_freed_memory()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = _State(model, optimiser, config, Path(checkpoint) if checkpoint is not None else None)
     todo = range(state.step, config.steps)

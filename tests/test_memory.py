@@ -173,20 +173,32 @@ def test_a_run_with_a_limit_gives_what_one_without_does(tmp_path):
 
 FREED = """
 import resource
+from pathlib import Path
 import numpy as np
 from calcium_helpers.memory import keep_freed_memory
 
-keep_freed_memory()
-for _ in range(3):
-    np.ones(4_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    np.ones(4_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+before_mb = resident_mb()
+with keep_freed_memory():
+    for _ in range(3):
+        np.ones(4_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(4_000_000)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    several = [np.ones(10_000_000) for _ in range(5)]
+    del several
+    inside_mb = resident_mb()
+print(faults, inside_mb - before_mb, resident_mb() - before_mb)
 """
 
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver()[0], reason="an option of the GNU C library")
-def test_freed_memory_is_used_again():
+def test_freed_memory_is_used_again_and_goes_back_at_the_end():
     done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 20 * 4_000_000 * 8 / 4096 / 10  # pages of a tenth of what was asked for
+    faults, inside_mb, after_mb = map(float, done.stdout.split())
+    assert faults < 20 * 4_000_000 * 8 / 4096 / 10  # pages of a tenth of what was asked for
+    assert inside_mb > 350  # of 400 that were freed
+    assert after_mb < 50
