@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, required=True, metavar="FOLDER", help="where trainings and scores are kept")
     parser.add_argument("--only", nargs="*", choices=tuple(RUNS), help="only these; writes no table")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=1000, help="batches of a training")
+    parser.add_argument("--steps", type=int, default=600, help="batches of a training")
     parser.add_argument("--threads", type=int, default=1, help="threads of a training")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

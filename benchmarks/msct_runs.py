@@ -153,10 +153,13 @@ def _recall(hit: np.ndarray, of: np.ndarray) -> float:
 def _kept_apart(drawn: np.ndarray, label: np.ndarray) -> float:
     """Of the pairs of events that touch and are both called, at least half of their voxels, the share called as two."""
     best: dict[int, int] = {}
-    for number in np.unique(label[label > 0]).tolist():
-        counts = np.bincount(drawn[label == number], minlength=2)
-        if counts[1:].sum() >= CALLED * counts.sum():
-            best[number] = int(counts[1:].argmax()) + 1
+    inside = label > 0
+    pairs, counts = np.unique(np.stack([label[inside], drawn[inside]]), axis=1, return_counts=True)
+    for number in np.unique(pairs[0]).tolist():
+        own = pairs[0] == number
+        called = own & (pairs[1] > 0)
+        if counts[called].sum() >= CALLED * counts[own].sum():
+            best[number] = int(pairs[1][called][counts[called].argmax()])
     apart = [best[a] != best[b] for a, b in _touching(label) if a in best and b in best]
     return float(np.mean(apart)) if apart else float("nan")
 
