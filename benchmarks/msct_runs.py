@@ -21,6 +21,7 @@ from calcium_helpers.models.msct import training
 from calcium_helpers.models.msct.config import PUConfig
 from calcium_helpers.models.msct.events import LEVELS, find_events, optimize_thresholds, predict_probability
 from calcium_helpers.models.msct.look import deviations
+from calcium_helpers.models.msct.trained import load_transient_net
 from calcium_helpers.models.stardist3d import predict_instances
 from calcium_helpers.transients import connected_volumes, detect_by_threshold, events_from_label, label_from_events, withhold
 
@@ -36,7 +37,8 @@ Finder = Callable[[Movie], Callable[[float], Events]]
 class Run:
     """What is trained: a ``kind`` of network on a ``share`` of the labels, withheld ``how``; "" trains nothing.
 
-    ``factor`` multiplies the prior, which is estimated with the network of the run named ``plain``, of the same labels.
+    Where ``known``, the network is the package's, and only thresholds are chosen on these labels. ``factor`` multiplies the
+    prior, which is estimated with the network of the run named ``plain``, of the same labels.
     """
 
     kind: str = "msct-unet"
@@ -46,6 +48,7 @@ class Run:
     unlabelled: float = 1.0
     factor: float = 1.0
     plain: str = ""
+    known: bool = False
 
 
 WITHHELD = (
@@ -73,6 +76,8 @@ RUNS = {
     "StarDist, all labels": Run("msct-stardist", share=1.0),
     "StarDist, 25 %, plain": Run("msct-stardist"),
     "StarDist, 25 %, nnPU": Run("msct-stardist", risk="non-negative", plain="StarDist, 25 %, plain"),
+    "the package's U-Net": Run(known=True),
+    "the package's StarDist": Run("msct-stardist", known=True),
 }
 
 
@@ -112,7 +117,10 @@ def _finder(
         model = load_model(folder / f"{run.plain}, {seed}", lambda known: kind.make(kind.config(**known)))
         prior = run.factor * training.measure_prior(model, [training.look(stream, kind.label) for stream in valid], config)
         config, noted = replace(config, prior=prior), {"prior": prior}
-    model = training.train(run.kind, folder / f"{name}, {seed}", train, config=config).model
+    if run.known:
+        model = load_transient_net(run.kind).model
+    else:
+        model = training.train(run.kind, folder / f"{name}, {seed}", train, config=config).model
     if run.kind == "msct-stardist":
         return (lambda movie: _whatever_level(predict_instances(model, movie, core=movie.shape))), noted
 
