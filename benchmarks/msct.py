@@ -77,8 +77,9 @@ def main() -> None:
     options.keep.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Scores]] = {name: [] for name in options.only or RUNS}
     for seed in options.seeds:
-        for name in found:
-            found[name].append(score(name, seed, options.keep, steps=options.steps))
+        for name, kept in found.items():
+            if not (RUNS[name].known and kept):  # the package has one network of a kind
+                kept.append(score(name, seed, options.keep, steps=options.steps))
     if options.only is None:
         write_table("msct", rows(found), "python benchmarks/msct.py --keep FOLDER")
 
